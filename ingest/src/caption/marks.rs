@@ -1,0 +1,764 @@
+//! Everything in a caption that has the shape of a label, before anything is decided.
+//!
+//! A mark is a group of atoms (`A`, `B、C`, `(a-c)`, `②`) with its wrapper, what
+//! stands before it and what follows. [`super::run`] chooses among them.
+
+use super::normalize::{Normalized, circled_value, is_circled_digit, is_cjk};
+
+/// How a label group is set apart from the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// `(A)`
+    Paren,
+    /// `[A]`
+    Bracket,
+    /// `A)`
+    Close,
+    /// `A.`
+    Dot,
+    /// `A:`
+    Colon,
+    /// `A,`
+    Comma,
+    /// `A、` before words
+    Pause,
+    /// `A -`, `A =`
+    Dash,
+    /// `Panel A`, `图A`, `A图`
+    Word,
+    /// `①`
+    Circled,
+    /// `A` and a space
+    Bare,
+    /// `A` directly before a Chinese word
+    Glued,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Form; 12] = [
+        Form::Paren,
+        Form::Bracket,
+        Form::Close,
+        Form::Dot,
+        Form::Colon,
+        Form::Comma,
+        Form::Pause,
+        Form::Dash,
+        Form::Word,
+        Form::Circled,
+        Form::Bare,
+        Form::Glued,
+    ];
+}
+
+/// What stands before a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// The beginning of the caption's words.
+    Start,
+    /// `.` `;` `。` `:` or another end of a sentence or clause.
+    Stop,
+    /// A line break or a wide gap.
+    Line,
+    /// `,` or `、`
+    Comma,
+    /// `and`, `和`
+    Conjunction,
+    /// A space after a Chinese character, a digit or a closing bracket.
+    Space,
+    /// A Chinese character, no space.
+    Cjk,
+    /// A word of running text.
+    Word,
+    /// A word that points at a panel (`in`, `see`, `from`): the mark is a reference.
+    Reference,
+}
+
+/// What follows a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// A capital letter or a Chinese character.
+    Text,
+    /// A digit.
+    Digit,
+    /// A lower-case word.
+    Lower,
+    /// `, . ; 。` and the like.
+    Punctuation,
+    /// `and`, `or`, `和`
+    Conjunction,
+    /// The end of the caption or of a line.
+    End,
+    /// Anything else.
+    Other,
+}
+
+/// One letter, number or circled digit of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Atom {
+    /// First character.
+    pub start: usize,
+    /// Number of characters.
+    pub len: usize,
+    /// True when a range sign stands between the atom before and this one.
+    pub range: bool,
+}
+
+/// A group of atoms with the shape of a label.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// First character of the mark with its wrapper.
+    pub start: usize,
+    /// First character after the mark with its wrapper.
+    pub end: usize,
+    /// The atoms in order, never empty.
+    pub atoms: Vec<Atom>,
+    /// Its wrapper.
+    pub form: Form,
+    /// What stands before it.
+    pub boundary: Boundary,
+    /// What follows it.
+    pub follow: Follow,
+    /// True when white space follows.
+    pub spaced: bool,
+    /// Price of a damaged wrapper (`(A〉`, `A .`).
+    pub damage: f32,
+}
+
+/// Words that name a panel before its label.
+const PANEL_WORDS: [&str; 12] = [
+    "panels",
+    "panel",
+    "images",
+    "image",
+    "photographs",
+    "photograph",
+    "photos",
+    "photo",
+    "parts",
+    "part",
+    "frames",
+    "frame",
+];
+/// Chinese characters after a letter that make it part of a word: A超, B型, C级.
+const GLUED_WORDS: &str = "超型级区类组期字族波点线层链群等段段带孔病例株亚扫细胞淋膜维肝抗肽蛋酶形相截面";
+/// Words before a label that make it a reference or the name of something.
+const REFERENCE_WORDS: [&str; 44] = [
+    "in",
+    "of",
+    "see",
+    "from",
+    "to",
+    "than",
+    "as",
+    "with",
+    "by",
+    "for",
+    "on",
+    "at",
+    "figure",
+    "fig",
+    "figs",
+    "figures",
+    "panel",
+    "panels",
+    "type",
+    "types",
+    "vitamin",
+    "vitamins",
+    "hepatitis",
+    "grade",
+    "stage",
+    "group",
+    "zone",
+    "zones",
+    "area",
+    "class",
+    "category",
+    "hemophilia",
+    "haemophilia",
+    "influenza",
+    "factor",
+    "level",
+    "section",
+    "sections",
+    "table",
+    "case",
+    "patient",
+    "box",
+    "inset",
+    "insets",
+];
+
+/// Finds all marks in the characters `from..to`.
+pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    let mut i = from;
+    while i < to {
+        let c = n.at(i);
+        let mark = match c {
+            '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
+            _ if is_circled_digit(c) => circled(n, i, from, to),
+            _ if c.is_ascii_alphanumeric() => {
+                let m = open(n, i, from, to);
+                if m.is_none() {
+                    // No label starts inside a word.
+                    while i + 1 < to && n.at(i + 1).is_ascii_alphanumeric() {
+                        i += 1;
+                    }
+                }
+                m
+            }
+            '图' => open(n, i, from, to),
+            ' ' | '\n' | ',' | '.' | ';' | ':' | '。' | '、' | ')' => None,
+            _ => odd(n, i, from, to),
+        };
+        match mark {
+            Some(m) => {
+                // A group is read once; its own wrapper may hide no other mark.
+                i = m.end.max(i + 1);
+                marks.push(m);
+            }
+            None => i += 1,
+        }
+    }
+    marks
+}
+
+/// `(A)`, `[B, C]`, `(Panel A)`, `(AJ` and other brackets that OCR damaged.
+fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let form = if n.at(i) == '[' { Form::Bracket } else { Form::Paren };
+    let mut j = skip_blank(n, i + 1, to);
+    if let Some(after) = panel_word(n, j) {
+        j = after;
+    }
+    let (atoms, end) = group(n, j, to)?;
+    let close = skip_blank(n, end, to);
+    let (end, damage) = match n.at(close) {
+        ')' | ']' | '}' if close < to => {
+            let same = matches!((n.at(i), n.at(close)), ('(', ')') | ('[', ']') | ('{', '}'));
+            (close + 1, if same { 0.0 } else { 0.2 })
+        }
+        _ => return broken_bracket(n, i, j, from, to),
+    };
+    Some(finish(n, (i, end), atoms, form, from, to, damage))
+}
+
+/// `(AJ 彩照`, `(A.彩照`, `(A|彩照`: the closing bracket was misread.
+fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) -> Option<Mark> {
+    let boundary = boundary(n, i, from);
+    if !matches!(
+        boundary,
+        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
+    ) {
+        return None;
+    }
+    let single = n.at(j).is_ascii_alphanumeric() && !matches!(n.at(j + 1), '-' | '/');
+    let tail = n.at(j + 1);
+    let after = n.at(j + 2);
+    let misread = matches!(tail, 'J' | '|' | '1' | 'l' | 'I' | '.' | ':' | '>')
+        && !after.is_ascii_alphanumeric()
+        && after != ')'
+        && j + 2 < to;
+    (single && misread).then(|| {
+        finish(
+            n,
+            (i, j + 2),
+            vec![Atom {
+                start: j,
+                len: 1,
+                range: false,
+            }],
+            Form::Paren,
+            from,
+            to,
+            0.6,
+        )
+    })
+}
+
+fn circled(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let (atoms, end) = group(n, i, to)?;
+    let mut end = end;
+    if matches!(n.at(end), '.' | ':' | '、' | ')') && end < to {
+        end += 1;
+    }
+    Some(finish(n, (i, end), atoms, Form::Circled, from, to, 0.0))
+}
+
+/// A group without an opening bracket: `A.`, `B、C.`, `a text`, `A右眼`, `Panel A`, `图A:`.
+fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    if n.before(i).is_ascii_alphanumeric() && i > from {
+        return None;
+    }
+    let boundary = boundary(n, i, from);
+    if boundary == Boundary::Word && !matches!(n.before(i), ' ' | '\n') {
+        return None;
+    }
+    if let Some(j) = panel_word(n, i).or_else(|| (n.at(i) == '图' && !n.at(i + 1).is_ascii_digit()).then_some(i + 1)) {
+        let (atoms, end) = group(n, j, to)?;
+        let end = skip_terminator(n, end, to);
+        return Some(finish(n, (i, end), atoms, Form::Word, from, to, 0.0));
+    }
+    // `CA)`: the opening bracket was read as a letter.
+    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphabetic() && n.at(i + 2) == ')' && i + 2 < to {
+        let atoms = vec![Atom {
+            start: i + 1,
+            len: 1,
+            range: false,
+        }];
+        return Some(finish(n, (i, i + 3), atoms, Form::Paren, from, to, 0.6));
+    }
+    let (atoms, group_end) = group(n, i, to)?;
+    let mut end = group_end;
+    let mut damage = 0.0;
+    let blank = n.at(end) == ' ' && end < to;
+    if blank && matches!(n.at(end + 1), '.' | ':' | ')' | ',' | ']') && end + 1 < to {
+        end += 1;
+        damage = 0.1;
+    }
+    if end >= to {
+        return None;
+    }
+    let next = n.at(end + 1);
+    let digits = n.at(atoms[0].start).is_ascii_digit();
+    let (form, end) = match n.at(end) {
+        ')' | ']' | '}' => (Form::Close, end + 1),
+        '.' if !(digits && next.is_ascii_digit()) => (Form::Dot, end + 1),
+        ':' if !(digits && next.is_ascii_digit()) => (Form::Colon, end + 1),
+        ',' if !(digits && next.is_ascii_digit()) => (Form::Comma, end + 1),
+        ';' if !digits => (Form::Colon, end + 1),
+        '。' => (Form::Dot, end + 1),
+        '、' => (Form::Pause, end + 1),
+        '-' | '=' | '~' if !next.is_ascii_alphanumeric() => (Form::Dash, end + 1),
+        '-' if next == '-' => (Form::Dash, end + 2),
+        '图' if !matches!(next, '谱' | '案') => {
+            let after = if matches!(next, '像' | '片' | '中') {
+                end + 2
+            } else {
+                end + 1
+            };
+            (Form::Word, skip_terminator(n, after, to))
+        }
+        ' ' | '\n' => {
+            let j = n.skip_space(end);
+            match n.at(j) {
+                '-' | '=' if !n.at(j + 1).is_ascii_alphanumeric() => (Form::Dash, j + 1),
+                _ => (Form::Bare, end + 1),
+            }
+        }
+        c if is_cjk(c) && !digits && !GLUED_WORDS.contains(c) => (Form::Glued, end),
+        _ => return None,
+    };
+    let strict = !matches!(form, Form::Bare | Form::Glued | Form::Comma | Form::Pause);
+    let wanted = match boundary {
+        Boundary::Word | Boundary::Reference => false,
+        Boundary::Cjk => matches!(form, Form::Dot | Form::Colon | Form::Close),
+        _ => true,
+    };
+    // `and C text` in English is a list, not a label of its own.
+    if !wanted || (!strict && boundary == Boundary::Conjunction) {
+        return None;
+    }
+    Some(finish(n, (i, end), atoms, form, from, to, damage))
+}
+
+/// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
+fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let boundary = boundary(n, i, from);
+    if !matches!(
+        boundary,
+        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
+    ) {
+        return None;
+    }
+    let atoms = vec![Atom {
+        start: i,
+        len: 1,
+        range: false,
+    }];
+    let end = i + 1 + usize::from(n.at(i + 1) == ' ');
+    let (form, end, damage) = match n.at(end) {
+        '.' | ',' if end < to => (Form::Dot, end + 1, 0.3),
+        ':' if end < to => (Form::Colon, end + 1, 0.3),
+        ')' if end < to => (Form::Close, end + 1, 0.3),
+        _ if matches!(n.at(i), '@' | '©' | '®' | '○' | '〇' | '◎' | '¢') => (Form::Circled, i + 1, 0.2),
+        _ => return None,
+    };
+    Some(finish(n, (i, end), atoms, form, from, to, damage))
+}
+
+fn finish(
+    n: &Normalized,
+    (start, end): (usize, usize),
+    atoms: Vec<Atom>,
+    form: Form,
+    from: usize,
+    to: usize,
+    damage: f32,
+) -> Mark {
+    Mark {
+        start,
+        end,
+        atoms,
+        form,
+        boundary: boundary(n, start, from),
+        follow: follow(n, end, to),
+        spaced: matches!(n.at(end), ' ' | '\n') || matches!(n.before(end), ' ' | '\n'),
+        damage,
+    }
+}
+
+fn skip_blank(n: &Normalized, mut i: usize, to: usize) -> usize {
+    while i < to && n.at(i) == ' ' {
+        i += 1;
+    }
+    i
+}
+
+fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {
+    let j = skip_blank(n, end, to);
+    if j < to && matches!(n.at(j), '.' | ':' | ',' | '、' | '-' | ')') {
+        j + 1
+    } else {
+        end
+    }
+}
+
+/// The place after `panel `, `image `, when such a word and a space stand at `i`.
+fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
+    if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F') || n.before(i).is_ascii_alphanumeric() {
+        return None;
+    }
+    PANEL_WORDS.iter().find_map(|word| {
+        let len = word.len();
+        let same = word
+            .chars()
+            .enumerate()
+            .all(|(k, c)| n.at(i + k).to_ascii_lowercase() == c);
+        (same && n.at(i + len) == ' ').then_some(i + len + 1)
+    })
+}
+
+/// What stands before `i`.
+pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
+    if i <= from {
+        return Boundary::Start;
+    }
+    let mut j = i;
+    let mut line = false;
+    while j > from && matches!(n.before(j), ' ' | '\n') {
+        line |= n.before(j) == '\n';
+        j -= 1;
+    }
+    if j <= from {
+        return Boundary::Start;
+    }
+    let blanks = i - j;
+    let p = n.before(j);
+    match p {
+        '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
+        _ if line || blanks > 1 => return Boundary::Line,
+        ',' | '、' => return Boundary::Comma,
+        ')' | ']' | '"' | '\'' | '%' | '*' => return Boundary::Space,
+        '和' | '及' | '与' => return Boundary::Conjunction,
+        '见' | '如' | '同' | '图' => return Boundary::Reference,
+        _ if is_cjk(p) => return if blanks > 0 { Boundary::Space } else { Boundary::Cjk },
+        _ => {}
+    }
+    if !p.is_ascii_alphanumeric() {
+        return Boundary::Word;
+    }
+    let mut k = j;
+    while k > from && n.before(k).is_alphanumeric() && !is_cjk(n.before(k)) {
+        k -= 1;
+    }
+    let mut word = [0u8; 12];
+    if j - k > word.len() {
+        return Boundary::Word;
+    }
+    for (slot, at) in word.iter_mut().zip(k..j) {
+        *slot = u8::try_from(n.at(at).to_ascii_lowercase()).unwrap_or(b'?');
+    }
+    let word = std::str::from_utf8(&word[..j - k]).unwrap_or("");
+    if matches!(word, "and" | "or") {
+        Boundary::Conjunction
+    } else if REFERENCE_WORDS.contains(&word) {
+        Boundary::Reference
+    } else if blanks > 0 && (word.bytes().all(|b| b.is_ascii_digit()) || (k > from && is_cjk(n.before(k)))) {
+        Boundary::Space
+    } else {
+        Boundary::Word
+    }
+}
+
+fn follow(n: &Normalized, end: usize, to: usize) -> Follow {
+    let i = n.skip_space(end);
+    if i >= to || (n.at(end) == '\n' && i > end + 1) {
+        return Follow::End;
+    }
+    match n.at(i) {
+        '和' | '及' | '与' => Follow::Conjunction,
+        c if is_cjk(c) => Follow::Text,
+        c if c.is_ascii_digit() => Follow::Digit,
+        c if c.is_uppercase() => Follow::Text,
+        c if c.is_lowercase() => {
+            let word = |w: &str| w.chars().enumerate().all(|(k, c)| n.at(i + k) == c) && n.at(i + w.len()) == ' ';
+            if word("and") || word("or") {
+                Follow::Conjunction
+            } else {
+                Follow::Lower
+            }
+        }
+        ',' | '.' | ';' | ':' | '。' | '、' | ')' | '?' | '!' => Follow::Punctuation,
+        _ => Follow::Other,
+    }
+}
+
+/// Class and place of an atom as printed, to tell lists from accidents.
+fn class(n: &Normalized, atom: &Atom) -> Option<(u8, u16)> {
+    let c = n.at(atom.start);
+    if is_circled_digit(c) {
+        return circled_value(c).map(|v| (0, v));
+    }
+    if atom.len == 1 {
+        return match c {
+            'A'..='Z' => Some((1, c as u16 - 64)),
+            'a'..='z' => Some((2, c as u16 - 96)),
+            '0'..='9' => Some((3, c as u16 - 48)),
+            _ => None,
+        };
+    }
+    let d = n.at(atom.start + 1);
+    if c.is_ascii_digit() && d.is_ascii_digit() && atom.len == 2 {
+        return Some((3, (c as u16 - 48) * 10 + d as u16 - 48));
+    }
+    if c.is_ascii_alphabetic() && d.is_ascii_digit() && atom.len == 2 {
+        let upper = c.is_ascii_uppercase();
+        return Some((
+            if upper { 4 } else { 5 },
+            (c.to_ascii_uppercase() as u16 - 64) * 100 + d as u16 - 48,
+        ));
+    }
+    let chars: Vec<char> = (atom.start..atom.start + atom.len).map(|k| n.at(k)).collect();
+    use super::labels::{Family, value};
+    value(&chars, Family::RomanLower)
+        .map(|v| (6, v))
+        .or_else(|| value(&chars, Family::RomanUpper).map(|v| (7, v)))
+}
+
+/// Reads one atom: a circled digit, or up to four Latin letters and digits.
+fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
+    if i >= to {
+        return None;
+    }
+    if is_circled_digit(n.at(i)) {
+        return Some(Atom {
+            start: i,
+            len: 1,
+            range: false,
+        });
+    }
+    let mut len = 0;
+    while i + len < to && n.at(i + len).is_ascii_alphanumeric() {
+        len += 1;
+        if len > 4 {
+            return None;
+        }
+    }
+    let one = Atom {
+        start: i,
+        len,
+        range: false,
+    };
+    match len {
+        0 => None,
+        1 => Some(one),
+        2 => {
+            // Two characters: a number, a letter with a digit, a roman numeral, or one misread letter.
+            let (a, b) = (n.at(i), n.at(i + 1));
+            let pair = a.is_ascii_digit() && b.is_ascii_digit()
+                || a.is_ascii_alphabetic() && b.is_ascii_digit()
+                || class(n, &one).is_some()
+                || matches!(
+                    (a, b),
+                    ('c', 'l' | '1' | 'i') | ('e', 'c') | ('l', 'i') | ('A' | 'B' | 'a' | 'b', 'l' | 'I')
+                )
+                || matches!((a, b), ('1' | 'l' | 'I', '1' | 'l' | 'I' | 'i' | '3' | 'V' | 'v'));
+            pair.then_some(one)
+        }
+        _ => {
+            (class(n, &one).is_some() || (0..len).all(|k| matches!(n.at(i + k), '1' | 'l' | 'I' | 'i'))).then_some(one)
+        }
+    }
+}
+
+/// Reads a group: atoms joined by list or range signs. Returns them and the place after.
+pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Vec<Atom>, usize)> {
+    let first = atom(n, i, to)?;
+    let mut atoms = vec![first];
+    let mut end = i + first.len;
+    while let Some((next_at, range, strict)) = joiner(n, end, to) {
+        let Some(mut next) = atom(n, next_at, to) else { break };
+        next.range = range;
+        let last = atoms[atoms.len() - 1];
+        let (Some((ca, va)), Some((cb, vb))) = (class(n, &last), class(n, &next)) else {
+            break;
+        };
+        let roman = |c: u8| matches!(c, 1 | 2 | 6 | 7);
+        let same =
+            ca == cb || (roman(ca) && roman(cb) && ca.max(cb) >= 6) || (ca == 1 && cb == 4) || (ca == 2 && cb == 5);
+        let steps = if ca == cb { vb == va + 1 } else { true };
+        let after = n.at(next_at + next.len);
+        // `B-scan`, `C/D`, `A, A 40-year-old`: the second letter belongs to a word.
+        let word = matches!(after, '-' | '/' | '+' | '\'')
+            && n.at(next_at + next.len + 1).is_ascii_alphanumeric()
+            && joiner(n, next_at + next.len, to)
+                .is_none_or(|(at, _, _)| atom(n, at, to).and_then(|a| class(n, &a)).is_none_or(|(c, _)| c != cb));
+        let increasing = ca != cb || vb > va;
+        let glued = is_cjk(after) && GLUED_WORDS.contains(after);
+        if !same || word || glued || !increasing || !(steps || range || strict) {
+            break;
+        }
+        atoms.push(next);
+        end = next_at + next.len;
+        if atoms.len() >= 26 {
+            break;
+        }
+    }
+    Some((atoms, end))
+}
+
+/// A sign that joins two labels at `end`: the place of the next atom, whether it is a
+/// range, and whether it may also skip labels (`A and C`).
+fn joiner(n: &Normalized, end: usize, to: usize) -> Option<(usize, bool, bool)> {
+    let i = skip_blank(n, end, to);
+    if i >= to {
+        return None;
+    }
+    let then = |len: usize, range: bool, strict: bool| Some((skip_blank(n, i + len, to), range, strict));
+    let word = |w: &str| {
+        i > end && w.chars().enumerate().all(|(k, c)| n.at(i + k) == c) && matches!(n.at(i + w.len()), ' ' | '\n')
+    };
+    match n.at(i) {
+        '-' | '~' | '至' | '到' | '一' => then(1, true, true),
+        '、' | '&' | '和' | '与' | '及' | '+' => {
+            // `A、B和C`, `A、 and B`
+            then(1, false, true)
+        }
+        ',' => {
+            let j = skip_blank(n, i + 1, to);
+            let and = n.at(j) == 'a' && n.at(j + 1) == 'n' && n.at(j + 2) == 'd' && n.at(j + 3) == ' ';
+            if and {
+                Some((j + 4, false, true))
+            } else {
+                Some((j, false, inside_bracket(n, end)))
+            }
+        }
+        '/' if i == end => then(1, false, true),
+        '.' if i == end && n.at(i + 1) != ' ' && !n.at(i).is_ascii_digit() => {
+            // A pause that was read as a stop (`B.C.造影`); only for the very next letter.
+            (!n.before(end).is_ascii_digit()).then_some((i + 1, false, false))
+        }
+        'a' if word("and") => then(3, false, true),
+        't' if word("to") => then(2, true, true),
+        't' if word("through") => then(7, true, true),
+        c if is_circled_digit(c) && i == end && is_circled_digit(n.before(end)) => Some((i, false, true)),
+        _ => None,
+    }
+}
+
+/// True when an opening bracket stands a few characters before `end` with only labels between.
+fn inside_bracket(n: &Normalized, end: usize) -> bool {
+    let mut k = end;
+    let mut steps = 0;
+    while k > 0 && steps < 40 {
+        match n.before(k) {
+            '(' | '[' => return true,
+            c if c.is_ascii_alphanumeric() || matches!(c, ' ' | ',' | '、' | '-' | '~') => {}
+            _ => return false,
+        }
+        k -= 1;
+        steps += 1;
+    }
+    false
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::normalize::normalize;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The marks of a caption as `form:atoms`.
+    fn marks(raw: &str) -> Vec<String> {
+        let n = normalize(raw);
+        scan(&n, 0, n.len())
+            .iter()
+            .map(|m| {
+                let atoms: Vec<String> = m
+                    .atoms
+                    .iter()
+                    .map(|a| {
+                        let text: String = (a.start..a.start + a.len).map(|k| n.at(k)).collect();
+                        if a.range { format!("..{text}") } else { text }
+                    })
+                    .collect();
+                format!("{:?}:{}", m.form, atoms.join(" "))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn wrappers_and_groups() {
+        for (raw, want) in [
+            ("A．彩照；B、C．造影", vec!["Dot:A", "Dot:B C"]),
+            ("（A～C）造影", vec!["Paren:A ..C"]),
+            ("(a, b) Early phase", vec!["Paren:a b"]),
+            ("A, Early phase. B and C, Late phase", vec!["Comma:A", "Comma:B C"]),
+            ("A: photograph. B, C: angiograms", vec!["Colon:A", "Colon:B C"]),
+            ("①②造影；③OCT", vec!["Circled:① ②", "Circled:③"]),
+            ("A1: first. A2: second", vec!["Colon:A1", "Colon:A2"]),
+            ("A至C 造影", vec!["Bare:A ..C"]),
+            ("Panel A shows", vec!["Word:A"]),
+            ("A, B-scan shows", vec!["Comma:A"]),
+            ("（A、D）和（B）", vec!["Paren:A D", "Paren:B"]),
+            ("(i) one (ii) two", vec!["Paren:i", "Paren:ii"]),
+        ] {
+            assert_eq!(marks(raw), want, "{raw}");
+        }
+    }
+
+    #[test]
+    fn names_and_references_are_no_open_marks() {
+        for raw in [
+            "维生素A缺乏",
+            "如图1-2A所示",
+            "HLA-B27阳性",
+            "C3F8气体",
+            "the vitamin A. deficiency",
+            "D-15色觉",
+            "病灶B区",
+        ] {
+            assert!(
+                marks(raw)
+                    .iter()
+                    .all(|m| m.starts_with("Bare") || m.starts_with("Dash")),
+                "{raw}: {:?}",
+                marks(raw)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_scan_panic(raw in "[A-Ca-c1-3()\\[\\].,:;、。 和图至~\\-①②\n日@]{0,60}") {
+            let n = normalize(&raw);
+            for m in scan(&n, 0, n.len()) {
+                prop_assert!(m.start < m.end && m.end <= n.len() + 1 && !m.atoms.is_empty());
+            }
+        }
+    }
+}

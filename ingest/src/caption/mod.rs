@@ -1,0 +1,16 @@
+//! Captions: normalisation, caption starts, and the split into panels.
+//!
+//! Everything here is pure: values in, values out, no file is opened. A caption
+//! goes through [`normalize`] (one form per character, with offsets into the raw
+//! text), [`start`] (figure numbers), [`marks`] (what looks like a label),
+//! [`labels`] (what a label may mean), [`run`] (the best run of labels) and
+//! [`split`] (panels with their own words).
+
+pub mod labels;
+pub mod marks;
+pub mod normalize;
+pub mod positions;
+pub mod run;
+pub mod split;
+pub mod start;
+mod text;

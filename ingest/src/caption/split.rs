@@ -1,0 +1,556 @@
+//! A caption into its panels: figure number, preface, and the words of every label.
+
+use super::labels::Family;
+use super::marks::scan;
+use super::normalize::{Normalized, is_cjk, normalize};
+use super::positions::position_run;
+use super::run::{Context, Item, Mode, Run, best_run};
+use super::start::{Head, heads, skip_strays};
+use super::text::{entry, entry_before_label, join, words};
+
+/// What the caller knows about a caption.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SplitOptions {
+    /// Number of panels found in the picture, if it was looked at.
+    pub panels: Option<usize>,
+}
+
+/// A caption split into panels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitCaption {
+    /// The figure number like `2-12`, without the word before it.
+    pub figure_no: Option<String>,
+    /// `en`, `zh` or `zh+en`.
+    pub language: String,
+    /// The words before the first label (Chinese ones where both languages are printed).
+    pub preface: String,
+    /// One entry per label group in printed order, or a single one without labels.
+    pub panels: Vec<SplitPanel>,
+    /// What is doubtful, in plain words; empty for a clear caption.
+    pub issues: Vec<String>,
+    /// 0..1: how much the split can be trusted; below 0.6 a person should look.
+    pub confidence: f32,
+}
+
+/// The words of one panel, or of several that share a text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SplitPanel {
+    /// Capital letters, numbers or roman numerals; positions and circled digits as printed.
+    pub labels: Vec<String>,
+    /// The panel's own words, in the caption's first language.
+    pub text: String,
+    /// Preface and own words, in the caption's first language.
+    pub caption: String,
+    /// Own words in English, when the caption has an English part.
+    pub text_en: Option<String>,
+    /// Own words in Chinese, when the caption has a Chinese part.
+    pub text_zh: Option<String>,
+    /// Preface and own words in English.
+    pub caption_en: Option<String>,
+    /// Preface and own words in Chinese.
+    pub caption_zh: Option<String>,
+}
+
+/// One stretch of a caption in one language.
+struct Stretch {
+    from: usize,
+    to: usize,
+    letters: Vec<u16>,
+    chinese: bool,
+}
+
+/// One language of a caption, split.
+#[derive(Default)]
+struct Block {
+    chinese: bool,
+    preface: String,
+    panels: Vec<(Vec<String>, String)>,
+    issues: Vec<String>,
+    doubt: f32,
+}
+
+/// Splits a caption. Never fails and never panics: what cannot be told apart stays
+/// together, with an issue.
+///
+/// Section 4 of the ingest reference describes the grammar.
+pub fn split_caption(raw: &str, options: &SplitOptions) -> SplitCaption {
+    let n = normalize(raw);
+    let found = heads(&n);
+    let figure_no = found.first().map(|h| h.number.clone());
+    let stretches = stretches(&n, &found);
+    let mut blocks: Vec<Block> = Vec::new();
+    for chinese in order(&stretches) {
+        let own: Vec<&Stretch> = stretches.iter().filter(|s| s.chinese == chinese).collect();
+        blocks.push(split_block(&n, raw, &own, chinese, options.panels));
+    }
+    // Two languages must agree on the labels: the surer one tells the other how many to look for.
+    if blocks.len() == 2 && labels_of(&blocks[0]) != labels_of(&blocks[1]) {
+        let surer = usize::from(blocks[1].doubt < blocks[0].doubt);
+        let wanted = labels_of(&blocks[surer]).len();
+        let chinese = blocks[1 - surer].chinese;
+        let own: Vec<&Stretch> = stretches.iter().filter(|s| s.chinese == chinese).collect();
+        if wanted > 0 && options.panels.is_none() {
+            blocks[1 - surer] = split_block(&n, raw, &own, chinese, Some(wanted));
+        }
+    }
+    assemble(figure_no, blocks, options)
+}
+
+/// The languages of a caption in printed order.
+fn order(stretches: &[Stretch]) -> Vec<bool> {
+    let mut out: Vec<bool> = Vec::new();
+    for s in stretches {
+        if !out.contains(&s.chinese) {
+            out.push(s.chinese);
+        }
+    }
+    out
+}
+
+/// Cuts a caption at its heads, and at a change of language that has no head.
+fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
+    let mut out = Vec::new();
+    let mut push = |from: usize, to: usize, letters: &[u16]| {
+        let cut = language_change(n, from, to);
+        let parts = match cut {
+            Some(cut) => vec![(from, cut), (cut, to)],
+            None => vec![(from, to)],
+        };
+        for (k, (from, to)) in parts.into_iter().enumerate() {
+            let letters = if k == 0 { letters.to_vec() } else { Vec::new() };
+            out.push(Stretch {
+                from,
+                to,
+                letters,
+                chinese: is_chinese(n, from, to),
+            });
+        }
+    };
+    if heads.is_empty() {
+        push(skip_strays(n, 0), n.len(), &[]);
+    }
+    for (k, head) in heads.iter().enumerate() {
+        if k == 0 {
+            let lead = skip_strays(n, 0);
+            if head.start > lead + 3 {
+                push(lead, head.start, &[]);
+            }
+        }
+        let to = heads.get(k + 1).map_or(n.len(), |next| next.start);
+        push(head.text_at, to, &head.letters);
+    }
+    out
+}
+
+/// True when a stretch is Chinese: English words may stand in Chinese captions, hardly the reverse.
+fn is_chinese(n: &Normalized, from: usize, to: usize) -> bool {
+    let glyphs = &n.glyphs[from.min(n.len())..to.min(n.len())];
+    let chinese = glyphs.iter().filter(|g| is_cjk(g.c)).count();
+    let latin = glyphs.iter().filter(|g| g.c.is_ascii_lowercase()).count();
+    chinese >= 2 && chinese * 5 >= latin
+}
+
+/// Where a stretch turns from Chinese to English, or the reverse, for good.
+fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
+    const LONG: usize = 24;
+    let to = to.min(n.len());
+    let first = (from..to).find(|&i| is_cjk(n.at(i)))?;
+    let last = (from..to).rev().find(|&i| is_cjk(n.at(i)))?;
+    let lower = |a: usize, b: usize| (a..b).filter(|&i| n.at(i).is_ascii_lowercase()).count();
+    let chinese = (from..to).filter(|&i| is_cjk(n.at(i))).count();
+    if chinese < 4 {
+        return None;
+    }
+    // Long English stretches inside the Chinese part: the caption is bilingual panel by panel.
+    let inside = longest_latin(n, first, last);
+    if lower(last + 1, to) >= LONG && inside * 3 < lower(last + 1, to) && inside < 40 {
+        let cut =
+            (last + 1..to).find(|&i| matches!(n.at(i), ' ' | '\n') && n.at(n.skip_space(i)).is_ascii_alphabetic());
+        let cut = cut.or_else(|| (last + 1..to).find(|&i| n.at(i).is_ascii_alphabetic()));
+        return cut.filter(|&c| c < to);
+    }
+    if lower(from, first) >= LONG && inside * 3 < lower(from, first) && inside < 40 {
+        return Some(first);
+    }
+    None
+}
+
+/// The most lower-case letters in one stretch without Chinese characters.
+fn longest_latin(n: &Normalized, from: usize, to: usize) -> usize {
+    let (mut best, mut here) = (0, 0);
+    for i in from..to {
+        let c = n.at(i);
+        if is_cjk(c) {
+            here = 0;
+        } else if c.is_ascii_lowercase() {
+            here += 1;
+            best = best.max(here);
+        }
+    }
+    best
+}
+
+fn labels_of(block: &Block) -> Vec<String> {
+    let mut labels: Vec<String> = block.panels.iter().flat_map(|p| p.0.iter().cloned()).collect();
+    labels.sort();
+    labels
+}
+
+/// Splits the stretches of one language.
+fn split_block(n: &Normalized, raw: &str, own: &[&Stretch], chinese: bool, panels: Option<usize>) -> Block {
+    let lettered = own.iter().filter(|s| !s.letters.is_empty()).count();
+    let mut block = Block {
+        chinese,
+        ..Block::default()
+    };
+    // Every panel repeats the figure number: `Figure 2-3A. ... Figure 2-3B. ...`
+    if lettered > 1 || (lettered == 1 && own.len() > 1) {
+        repeated_numbers(n, raw, own, &mut block);
+        return block;
+    }
+    let Some(first) = own.first() else { return block };
+    // Without letters, further stretches of the language simply go on.
+    let to = own[own.len() - 1].to;
+    let contiguous = own.windows(2).all(|w| w[0].to <= w[1].from);
+    let to = if contiguous && own.len() > 1 && own.windows(2).all(|w| w[1].from - w[0].to < 24) {
+        to
+    } else {
+        first.to
+    };
+    body(n, raw, (first.from, to), &first.letters, panels, &mut block);
+    block
+}
+
+fn repeated_numbers(n: &Normalized, raw: &str, own: &[&Stretch], block: &mut Block) {
+    let mut last = 0u16;
+    for stretch in own {
+        let text = entry(n.raw_slice(raw, stretch.from, stretch.to));
+        if stretch.letters.is_empty() {
+            match block.panels.last_mut() {
+                None => block.preface = text,
+                Some(_) if stretch.to.saturating_sub(stretch.from) < 4 => {}
+                Some(panel) => {
+                    // A number without a letter between lettered ones: its letter was lost.
+                    if last > 0 {
+                        block.panels.push((vec![Family::Upper.render(last + 1)], text));
+                        last += 1;
+                        block.issues.push("a repeated figure number lost its letter".to_owned());
+                        block.doubt += 0.3;
+                    } else {
+                        panel.1 = join(&panel.1, &text);
+                    }
+                }
+            }
+            continue;
+        }
+        let mut letters = stretch.letters.clone();
+        if letters[0] <= last && letters.len() == 1 {
+            // The same letter twice: the second was misread.
+            letters[0] = last + 1;
+            block
+                .issues
+                .push("a repeated panel letter was read as the next one".to_owned());
+            block.doubt += 0.3;
+        }
+        last = letters[letters.len() - 1];
+        block
+            .panels
+            .push((letters.iter().map(|&v| Family::Upper.render(v)).collect(), text));
+    }
+}
+
+/// Splits the words of one head.
+fn body(
+    n: &Normalized,
+    raw: &str,
+    (from, to): (usize, usize),
+    letters: &[u16],
+    panels: Option<usize>,
+    block: &mut Block,
+) {
+    let marks = scan(n, from, to);
+    let context = Context {
+        chinese: block.chinese,
+        panels,
+        first: 1,
+    };
+    let letter_run = best_run(n, &marks, context);
+    let place_run = position_run(n, from, to, context);
+    let mut run = pick(letter_run, place_run);
+    if !letters.is_empty() {
+        let covered = run
+            .as_ref()
+            .is_some_and(|r| r.count() > 1 && letters.iter().all(|v| r.items.iter().any(|i| i.values.contains(v))));
+        if !covered {
+            // `Figure 3A. Photograph. B. Angiogram`: the number took the first letter.
+            let next = letters[letters.len() - 1] + 1;
+            let rest = best_run(
+                n,
+                &marks,
+                Context {
+                    first: next,
+                    panels: panels.map(|p| p.saturating_sub(letters.len())),
+                    ..context
+                },
+            )
+            .filter(|r| r.items[0].values.first() == Some(&next) && r.mode == Mode::Before);
+            let labels: Vec<String> = letters.iter().map(|&v| Family::Upper.render(v)).collect();
+            match rest {
+                Some(rest) => {
+                    let head_text = entry(n.raw_slice(raw, from, rest.items[0].start));
+                    before_texts(n, raw, to, &rest, block);
+                    block.preface = String::new();
+                    block.panels.insert(0, (labels, head_text));
+                }
+                None => block.panels.push((labels, words(n.raw_slice(raw, from, to)))),
+            }
+            return;
+        }
+    }
+    let Some(found) = run.take() else {
+        block.panels.push((Vec::new(), words(n.raw_slice(raw, from, to))));
+        return;
+    };
+    match found.mode {
+        Mode::Before => {
+            block.preface = words(n.raw_slice(raw, from, found.items[0].start));
+            before_texts(n, raw, to, &found, block);
+        }
+        Mode::After => after_texts(n, raw, (from, to), &found, block),
+    }
+    note_doubts(&found, panels, block);
+}
+
+fn pick(letters: Option<Run>, places: Option<Run>) -> Option<Run> {
+    match (letters, places) {
+        (Some(l), Some(p)) => {
+            // `A. Left: ... Right: ...`: places inside labelled panels are no labels.
+            let l_first = l.items[0].start < p.items[0].start;
+            let p_first = !l_first;
+            if l_first && l.score > 0.5 * p.score {
+                Some(l)
+            } else if p_first && p.score > 0.5 * l.score {
+                Some(p)
+            } else {
+                Some(if p.score > l.score { p } else { l })
+            }
+        }
+        (l, p) => l.or(p),
+    }
+}
+
+/// Texts that stand behind their labels. Labels without words of their own share the next words.
+fn before_texts(n: &Normalized, raw: &str, to: usize, run: &Run, block: &mut Block) {
+    let mut waiting: Vec<String> = Vec::new();
+    for (k, item) in run.items.iter().enumerate() {
+        let end = run.items.get(k + 1).map_or(to, |next| next.start);
+        let text = entry(n.raw_slice(raw, item.end, end));
+        waiting.extend(item.labels.iter().cloned());
+        let empty = text.chars().all(|c| !c.is_alphanumeric()) || text == "and";
+        if empty && k + 1 < run.items.len() {
+            continue;
+        }
+        block.panels.push((std::mem::take(&mut waiting), text));
+    }
+}
+
+/// Texts that stand before their labels. The first begins where its sentence begins.
+fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
+    let first = &run.items[0];
+    let sentence = sentence_start(n, from, first.start);
+    block.preface = words(n.raw_slice(raw, from, sentence));
+    let mut at = sentence;
+    for item in &run.items {
+        let text = entry_before_label(n.raw_slice(raw, at, item.start));
+        at = item.end;
+        let empty = text.chars().all(|c| !c.is_alphanumeric());
+        match block.panels.last_mut() {
+            Some(last) if empty => last.0.extend(item.labels.iter().cloned()),
+            _ => block.panels.push((item.labels.clone(), text)),
+        }
+    }
+    let tail = words(n.raw_slice(raw, at, to));
+    if tail.chars().filter(|c| c.is_alphanumeric()).count() >= 3 {
+        // Words behind the last label belong to the figure as a whole.
+        for panel in &mut block.panels {
+            panel.1 = join(&panel.1, &tail);
+        }
+    }
+}
+
+/// The start of the sentence that holds the character before `end`.
+fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
+    let mut i = end;
+    while i > from {
+        let c = n.before(i);
+        let here = match c {
+            '。' | '!' | '?' | '\n' => true,
+            '.' => {
+                let next = n.at(n.skip_space(i));
+                let spaced = matches!(n.at(i), ' ' | '\n') && n.skip_space(i) < end;
+                spaced
+                    && (next.is_uppercase() || is_cjk(next) || next.is_ascii_digit())
+                    && !is_abbreviation(n, i - 1, from)
+            }
+            ';' | ':' => true,
+            _ => false,
+        };
+        if here && n.skip_space(i) < end {
+            return i;
+        }
+        i -= 1;
+    }
+    from
+}
+
+/// True when the stop at `dot` belongs to an abbreviation: one letter, `Fig`, `vs`, `No`.
+fn is_abbreviation(n: &Normalized, dot: usize, from: usize) -> bool {
+    let mut k = dot;
+    while k > from && n.before(k).is_ascii_alphabetic() {
+        k -= 1;
+    }
+    let word: String = (k..dot).map(|i| n.at(i)).collect();
+    (word.len() == 1 && word.chars().all(|c| c.is_ascii_uppercase()))
+        || matches!(
+            word.as_str(),
+            "Fig" | "Figs" | "vs" | "No" | "Dr" | "cf" | "al" | "ca" | "approx"
+        )
+}
+
+fn note_doubts(run: &Run, panels: Option<usize>, block: &mut Block) {
+    let damaged: Vec<&Item> = run.items.iter().filter(|i| i.damaged).collect();
+    if !damaged.is_empty() {
+        let labels: Vec<String> = damaged.iter().flat_map(|i| i.labels.iter().cloned()).collect();
+        block
+            .issues
+            .push(format!("label read through OCR damage: {}", labels.join(", ")));
+        block.doubt += 0.12 * damaged.len() as f32;
+    }
+    if let (Some(family), false) = (run.family, run.missing.is_empty()) {
+        let labels: Vec<String> = run.missing.iter().map(|&v| family.render(v)).collect();
+        block.issues.push(format!("label not found: {}", labels.join(", ")));
+        block.doubt += 0.25 * run.missing.len() as f32;
+        if panels == Some(run.count() + run.missing.len()) {
+            restore_lost(run, family, block);
+        }
+    }
+    let mean = run.score / run.items.len().max(1) as f32;
+    block.doubt += (1.3 - mean).clamp(0.0, 0.5) * 0.5;
+}
+
+/// The picture has as many panels as labels found and lost together: the lost ones get the
+/// sentence behind the label before them, or share its words.
+fn restore_lost(run: &Run, family: Family, block: &mut Block) {
+    for &value in &run.missing {
+        let before = family.render(value - 1);
+        let label = family.render(value);
+        let Some(k) = block.panels.iter().position(|p| p.0.contains(&before)) else {
+            continue;
+        };
+        let text = block.panels[k].1.clone();
+        let cuts: Vec<usize> = text
+            .char_indices()
+            .filter(|(at, c)| matches!(c, '。' | '；' | ';') || *c == '.' && text[at + 1..].starts_with(' '))
+            .map(|(at, c)| at + c.len_utf8())
+            .collect();
+        if let [cut] = cuts[..] {
+            block.panels[k].1 = words(&text[..cut]);
+            block.panels.insert(k + 1, (vec![label.clone()], words(&text[cut..])));
+            block
+                .issues
+                .push(format!("label {label} was lost: its words were cut at a sentence"));
+        } else {
+            block.panels[k].0.push(label.clone());
+            block
+                .issues
+                .push(format!("label {label} was lost: it shares the words of {before}"));
+        }
+    }
+}
+
+/// Joins the languages of a caption, panel by panel.
+fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOptions) -> SplitCaption {
+    let mut issues: Vec<String> = Vec::new();
+    let mut doubt: f32 = 0.0;
+    let language = match (blocks.iter().any(|b| b.chinese), blocks.iter().any(|b| !b.chinese)) {
+        (true, true) => "zh+en",
+        (true, false) => "zh",
+        _ => "en",
+    };
+    for block in &blocks {
+        issues.extend(block.issues.iter().cloned());
+        doubt = doubt.max(block.doubt);
+    }
+    if blocks.len() == 2 && labels_of(&blocks[0]) != labels_of(&blocks[1]) {
+        issues.push("the two languages have different labels".to_owned());
+        doubt += 0.3;
+    }
+    // The language with labels leads; with both, the one printed first.
+    let lead = match &blocks[..] {
+        [a, b] if labels_of(a).is_empty() && !labels_of(b).is_empty() => 1,
+        [a, b] if labels_of(b).len() > labels_of(a).len() && b.doubt < a.doubt => 1,
+        _ => 0,
+    };
+    let preface = blocks.get(lead).map_or(String::new(), |b| b.preface.clone());
+    let mut panels: Vec<SplitPanel> = Vec::new();
+    if let Some(first) = blocks.get(lead) {
+        for (labels, text) in &first.panels {
+            let mut panel = SplitPanel {
+                labels: labels.clone(),
+                ..SplitPanel::default()
+            };
+            set_language(&mut panel, first.chinese, &first.preface, text);
+            panel.text = text.clone();
+            panel.caption = join(&first.preface, text);
+            if let Some(other) = blocks.get(1 - lead).filter(|_| blocks.len() == 2) {
+                match other_text(other, labels) {
+                    Some(text) => set_language(&mut panel, other.chinese, &other.preface, &text),
+                    None => doubt += 0.05,
+                }
+            }
+            panels.push(panel);
+        }
+    }
+    if panels.is_empty() {
+        panels.push(SplitPanel::default());
+    }
+    let count: usize = panels.iter().map(|p| p.labels.len()).sum();
+    if let Some(wanted) = options.panels
+        && count > 0
+        && count != wanted
+    {
+        issues.push(format!("{count} labels for {wanted} panels"));
+        doubt += 0.35;
+    }
+    SplitCaption {
+        figure_no,
+        language: language.to_owned(),
+        preface,
+        panels,
+        issues,
+        confidence: (1.0 - doubt).clamp(0.05, 1.0),
+    }
+}
+
+fn set_language(panel: &mut SplitPanel, chinese: bool, preface: &str, text: &str) {
+    let caption = Some(join(preface, text));
+    if chinese {
+        panel.text_zh = Some(text.to_owned());
+        panel.caption_zh = caption;
+    } else {
+        panel.text_en = Some(text.to_owned());
+        panel.caption_en = caption;
+    }
+}
+
+/// The words of the other language for the same labels.
+fn other_text(other: &Block, labels: &[String]) -> Option<String> {
+    if labels.is_empty() {
+        return (other.panels.len() == 1 && other.panels[0].0.is_empty()).then(|| other.panels[0].1.clone());
+    }
+    other
+        .panels
+        .iter()
+        .find(|p| p.0.iter().any(|l| labels.contains(l)))
+        .map(|p| p.1.clone())
+}

@@ -1,0 +1,571 @@
+//! Where captions begin: `图2-12`, `Fig. 2.12`, `FIGURE 9-5-45.`, `Plate IV`, `附图3`.
+//!
+//! The same grammar serves whole captions ([`heads`]) and OCR lines
+//! ([`find_caption_start`]), where running text such as `如图1-2所示` or
+//! `Figure 2-3 shows` must not be taken for a caption.
+
+use super::labels::{Family, damaged_values, value};
+use super::marks::{Boundary, boundary, group};
+use super::normalize::{Normalized, is_cjk, normalize};
+
+/// The beginning of a caption on an OCR line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptionStart {
+    /// The figure number with plain hyphens, like `2-12` or `3.1.4`.
+    pub figure_no: String,
+    /// `zh` or `en`, by the word before the number.
+    pub language: String,
+    /// Panel letters glued to the number (`图2-3A、B`), in capitals.
+    pub letters: Vec<String>,
+    /// Byte offset in the line of the first character after number and letters.
+    pub text_at: usize,
+}
+
+/// A caption head inside a normalised caption.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// First character of the head.
+    pub start: usize,
+    /// First character after number, letters and separator.
+    pub text_at: usize,
+    /// The number with plain hyphens.
+    pub number: String,
+    /// Values of the panel letters glued to the number.
+    pub letters: Vec<u16>,
+    /// True for a Chinese head word.
+    pub chinese: bool,
+}
+
+const ENGLISH_WORDS: [&str; 8] = ["figures", "figure", "plates", "plate", "figs", "fig", "photo", "image"];
+/// What OCR makes of 图.
+const FIGURE_SHAPES: &str = "图圖阁罗园国囹圈冈回";
+/// Chinese words after a number that make the line running text.
+const ZH_RUNNING: [&str; 17] = [
+    "所示", "示)", "显示", "可见", "可以", "为例", "和图", "与图", "及图", "至图", "中,", "中的", "中可", ")", "。",
+    ",", "、图",
+];
+/// English words after a number that make the line running text.
+const EN_RUNNING: [&str; 34] = [
+    "shows",
+    "show",
+    "showed",
+    "showing",
+    "is",
+    "are",
+    "was",
+    "were",
+    "illustrates",
+    "illustrate",
+    "demonstrates",
+    "demonstrate",
+    "depicts",
+    "depict",
+    "presents",
+    "gives",
+    "provides",
+    "summarizes",
+    "summarises",
+    "and",
+    "or",
+    "to",
+    "in",
+    "for",
+    "with",
+    "of",
+    "above",
+    "below",
+    "displays",
+    "contains",
+    "compares",
+    "has",
+    "can",
+    "reveals",
+];
+
+/// Finds the beginning of a caption at the start of an OCR line, or nothing when the line
+/// does not begin one.
+pub fn find_caption_start(line: &str) -> Option<CaptionStart> {
+    let n = normalize(line);
+    let at = skip_strays(&n, 0);
+    let head = parse(&n, at, true)?;
+    if is_running_text(&n, &head) {
+        return None;
+    }
+    let after = n.glyphs.get(head.text_at).map_or(line.len(), |g| g.start as usize);
+    Some(CaptionStart {
+        figure_no: head.number,
+        language: if head.chinese { "zh" } else { "en" }.to_owned(),
+        letters: head.letters.iter().map(|&v| Family::Upper.render(v)).collect(),
+        text_at: after,
+    })
+}
+
+/// All heads of one caption: the first at its beginning, the others with the same number
+/// where a sentence may begin (a second language, or one head per panel).
+pub fn heads(n: &Normalized) -> Vec<Head> {
+    let mut found: Vec<Head> = Vec::new();
+    let first_at = skip_strays(n, 0);
+    let mut from = first_at;
+    if let Some(head) = parse(n, first_at, true).or_else(|| parse(n, first_at, false)) {
+        from = head.text_at;
+        found.push(head);
+    }
+    let mut i = from;
+    while i < n.len() {
+        if head_word_may_start(n.at(i)) && !n.before(i).is_ascii_alphanumeric() {
+            let here = boundary(n, i, 0);
+            let open = matches!(here, Boundary::Stop | Boundary::Line)
+                || here == Boundary::Space && matches!(n.before(i), ' ' | '\n')
+                || here == Boundary::Word && matches!(n.before(i), '\n');
+            if open && let Some(head) = parse(n, i, true) {
+                let same = found
+                    .first()
+                    .is_none_or(|first| same_figure(&first.number, &head.number));
+                let glued_digit = !found.is_empty() && !same;
+                if (same || glued_digit && extends(&found[0].number, &head.number)) && !is_running_text(n, &head) {
+                    i = head.text_at.max(i + 1);
+                    found.push(head);
+                    continue;
+                }
+            }
+        }
+        i += 1;
+    }
+    settle_letters(&mut found);
+    found
+}
+
+/// The first place that may begin a caption: specks of dirt and rules beside it are passed over.
+pub fn skip_strays(n: &Normalized, from: usize) -> usize {
+    let mut i = n.skip_space(from);
+    let limit = i + 6;
+    while i < limit && i < n.len() {
+        let c = n.at(i);
+        let stray = matches!(
+            c,
+            '|' | '\'' | '"' | '.' | '-' | '~' | '_' | '`' | ',' | '\\' | '*' | '^' | '«' | '»' | '='
+        );
+        if !stray && !matches!(c, ' ' | '\n') {
+            break;
+        }
+        i += 1;
+    }
+    i
+}
+
+fn head_word_may_start(c: char) -> bool {
+    matches!(c, 'F' | 'f' | 'P' | 'p' | '图' | '附' | '彩' | '插' | '圖')
+}
+
+/// Parses a head at `i`. Without `word_needed`, a number with a hyphen alone will do (图 was lost).
+fn parse(n: &Normalized, i: usize, word_needed: bool) -> Option<Head> {
+    let (mut at, chinese) = match head_word(n, i) {
+        Some(found) => found,
+        None if !word_needed => (i, true),
+        None => return None,
+    };
+    at = n.skip_space(at);
+    let number_at = at;
+    let (number, after) = number(n, at)?;
+    at = after;
+    if !word_needed {
+        // `2-3 weeks` and `1-2岁` are no figures.
+        let spaced = matches!(n.at(at), ' ' | '\n' | ':') || n.at(at).is_ascii_uppercase();
+        let next = n.at(n.skip_space(at));
+        if !number.contains('-') || !spaced || !(is_cjk(next) || next.is_uppercase() || matches!(next, '(' | '[')) {
+            return None;
+        }
+    }
+    if !chinese && number_at == i {
+        return None;
+    }
+    // Letters glued to the number: `2-3A、B`, `2-3(A)`, `2-3-A`.
+    let mut letters = Vec::new();
+    let glued = match n.at(at) {
+        '-' if n.at(at + 1).is_ascii_alphabetic() => at + 1,
+        _ => at,
+    };
+    if let Some((values, end)) = glued_letters(n, glued) {
+        letters = values;
+        at = end;
+    }
+    if n.at(at).is_ascii_alphanumeric() {
+        return None;
+    }
+    let mut text_at = at;
+    let mut separators = 0;
+    while separators < 4
+        && (matches!(n.at(text_at), ' ' | '\n')
+            || (separators < 2 && matches!(n.at(text_at), '.' | ':' | '、' | '-' | '|' | ',' | '。')))
+    {
+        separators += usize::from(!matches!(n.at(text_at), ' ' | '\n'));
+        text_at += 1;
+        if text_at - at > 12 {
+            break;
+        }
+    }
+    Some(Head {
+        start: i,
+        text_at,
+        number,
+        letters,
+        chinese,
+    })
+}
+
+/// The place after a head word at `i`, and whether it is Chinese.
+fn head_word(n: &Normalized, i: usize) -> Option<(usize, bool)> {
+    let c = n.at(i);
+    if FIGURE_SHAPES.contains(c) {
+        return Some((i + 1, true));
+    }
+    if matches!(c, '附' | '彩' | '插' | '组') {
+        let j = n.skip_space(i + 1);
+        if matches!(n.at(j), '图' | '圖') {
+            return Some((j + 1, true));
+        }
+        if c == '彩' && n.at(i + 1) == '色' && matches!(n.at(i + 2), '图' | '插') {
+            return Some((i + 3, true));
+        }
+        return None;
+    }
+    let mut at = i;
+    for prefix in ["supplementary ", "supplemental ", "online ", "extended data "] {
+        if same_word(n, i, prefix) {
+            at = i + prefix.chars().count();
+        }
+    }
+    if matches!(n.at(at), 'e') && n.at(at + 1) == 'F' {
+        at += 1;
+    }
+    for word in ENGLISH_WORDS {
+        if same_word(n, at, word) {
+            let mut end = at + word.len();
+            if n.at(end).is_ascii_alphabetic() {
+                continue;
+            }
+            if matches!(n.at(end), '.' | ',') {
+                end += 1;
+            }
+            // A head word is followed by its number, not by running text.
+            let next = n.at(n.skip_space(end));
+            if next.is_ascii_digit() || matches!(next, 'I' | 'V' | 'X' | 'S' | 'l' | 'O' | 'A'..='E' | 'i' | 'v' | 'x')
+            {
+                return Some((end, false));
+            }
+            return None;
+        }
+    }
+    None
+}
+
+/// Compares with a lower-case word, forgiving the usual misreadings (l, 1 for i; q, 9 for g).
+fn same_word(n: &Normalized, i: usize, word: &str) -> bool {
+    let mut misread = 0;
+    for (k, want) in word.chars().enumerate() {
+        let c = n.at(i + k).to_ascii_lowercase();
+        if c == want {
+            continue;
+        }
+        let close = matches!(
+            (want, c),
+            ('i', '1' | 'l' | '!' | '|') | ('g', 'q' | '9') | ('u', 'n' | 'v') | ('e', 'c' | 'o') | ('r', 't')
+        );
+        misread += 1;
+        if !close || misread > 1 || k == 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// A figure number: digits with `-` or `.`, a leading S or a letter, or a roman numeral.
+fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
+    let mut out = String::new();
+    let mut at = i;
+    if matches!(n.at(at), 'S' | 'A'..='E')
+        && (n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()))
+    {
+        out.push(n.at(at));
+        at += 1;
+        if n.at(at) == '-' {
+            out.push('-');
+            at += 1;
+        }
+    }
+    let mut parts = 0;
+    loop {
+        let (digits, end) = digits(n, at);
+        if digits.is_empty() {
+            break;
+        }
+        out.push_str(&digits);
+        at = end;
+        parts += 1;
+        if parts >= 5 {
+            break;
+        }
+        // A separator belongs to the number only when digits follow it.
+        let mut sep = at;
+        if n.at(sep) == ' ' {
+            sep += 1;
+        }
+        let mark = n.at(sep);
+        let dash = matches!(mark, '-' | '~' | '一' | '_');
+        if !(dash || (mark == '.' && sep == at)) {
+            break;
+        }
+        let mut next = sep + 1;
+        if dash && n.at(next) == ' ' && n.at(next + 1).is_ascii_digit() {
+            next += 1;
+        }
+        if !n.at(next).is_ascii_digit() && !(matches!(n.at(next), 'l' | 'I' | 'O' | 'S') && digit_shape_word(n, next)) {
+            break;
+        }
+        out.push(if dash { '-' } else { '.' });
+        at = next;
+    }
+    if parts > 0 {
+        // A lone S or letter with a long number is no figure number; years are none either.
+        return (out.len() <= 16).then_some((out, at));
+    }
+    roman_or_chinese(n, i)
+}
+
+/// True when a letter that looks like a digit stands among digits.
+fn digit_shape_word(n: &Normalized, i: usize) -> bool {
+    n.at(i + 1).is_ascii_digit() || matches!(n.at(i + 1), ' ' | '.' | '-')
+}
+
+/// A run of digits; inside it O, l, I, S, Z stand for the digits they look like.
+fn digits(n: &Normalized, i: usize) -> (String, usize) {
+    let mut out = String::new();
+    let mut at = i;
+    while out.len() < 4 {
+        let c = n.at(at);
+        let read = match c {
+            '0'..='9' => c,
+            'O' | 'o' if !out.is_empty() && !n.at(at + 1).is_ascii_alphabetic() => '0',
+            'l' | '|'
+                if !n.at(at + 1).is_ascii_alphabetic()
+                    && (n.at(at + 1).is_ascii_digit() || n.at(at + 1) == '-' || !out.is_empty()) =>
+            {
+                '1'
+            }
+            'I' if n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()) => '1',
+            'S' | 's' if n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()) => '5',
+            _ => break,
+        };
+        out.push(read);
+        at += 1;
+    }
+    (out, at)
+}
+
+fn roman_or_chinese(n: &Normalized, i: usize) -> Option<(String, usize)> {
+    let mut chars = Vec::new();
+    while chars.len() < 6 && n.at(i + chars.len()).is_ascii_alphabetic() {
+        chars.push(n.at(i + chars.len()));
+    }
+    if !chars.is_empty() {
+        let known = value(&chars, Family::RomanUpper).or_else(|| value(&chars, Family::RomanLower))?;
+        return Some((Family::RomanUpper.render(known), i + chars.len()));
+    }
+    const DIGITS: &str = "一二三四五六七八九十";
+    let c = n.at(i);
+    let end = n.at(i + 1);
+    (DIGITS.contains(c) && (matches!(end, ' ' | '.' | ':' | '、') || end.is_ascii_alphabetic())).then(|| {
+        (
+            DIGITS.chars().position(|d| d == c).map_or(0, |p| p + 1).to_string(),
+            i + 1,
+        )
+    })
+}
+
+/// Panel letters directly behind the number.
+fn glued_letters(n: &Normalized, at: usize) -> Option<(Vec<u16>, usize)> {
+    if !n.at(at).is_ascii_alphabetic() {
+        return None;
+    }
+    let (atoms, end) = group(n, at, n.len())?;
+    let mut values: Vec<u16> = Vec::new();
+    for atom in &atoms {
+        let c = [n.at(atom.start)];
+        let family = if c[0].is_ascii_uppercase() {
+            Family::Upper
+        } else {
+            Family::Lower
+        };
+        let v = (atom.len == 1).then(|| value(&c, family)).flatten()?;
+        match values.last() {
+            Some(&last) if atom.range && v > last && v - last < 26 => values.extend(last + 1..=v),
+            _ => values.push(v),
+        }
+    }
+    (!n.at(end).is_ascii_alphanumeric()).then_some((values, end))
+}
+
+/// The same number, apart from separators.
+pub fn same_figure(a: &str, b: &str) -> bool {
+    let plain = |s: &str| s.replace(['.', '_'], "-");
+    plain(a) == plain(b)
+}
+
+/// `14-14-28` extends `14-14-2`: the panel letter was read as a digit.
+fn extends(base: &str, longer: &str) -> bool {
+    longer
+        .strip_prefix(base)
+        .or_else(|| base.strip_prefix(longer))
+        .is_some_and(|rest| rest.len() == 1)
+}
+
+/// Among heads of one figure, the shortest number is the figure's; a digit behind it is a misread letter.
+fn settle_letters(found: &mut [Head]) {
+    let Some(base) = found.iter().map(|h| h.number.clone()).min_by_key(String::len) else {
+        return;
+    };
+    for head in found.iter_mut() {
+        if head.number != base
+            && let Some(rest) = head.number.strip_prefix(base.as_str())
+            && let Some(c) = rest.chars().next()
+            && rest.len() == 1
+        {
+            if head.letters.is_empty() {
+                head.letters = damaged_values(&[c], Family::Upper, false, 0)
+                    .iter()
+                    .take(1)
+                    .map(|v| v.0)
+                    .collect();
+            }
+            head.number = base.clone();
+        }
+    }
+}
+
+fn is_running_text(n: &Normalized, head: &Head) -> bool {
+    let mut at = head.text_at;
+    // Look at what stands right behind number and letters, separators included.
+    let mut raw_end = head.text_at;
+    while raw_end > head.start
+        && matches!(
+            n.before(raw_end),
+            ' ' | '\n' | '.' | ':' | '、' | '-' | '|' | ',' | '。'
+        )
+    {
+        raw_end -= 1;
+    }
+    if head.chinese {
+        let separated = raw_end < head.text_at && matches!(n.at(raw_end), ' ' | '\n' | '.' | ':');
+        let rest: String = (raw_end..(raw_end + 4).min(n.len())).map(|k| n.at(k)).collect();
+        let rest = rest.trim_start();
+        if ZH_RUNNING.iter().any(|w| rest.starts_with(w)) {
+            return !(rest.starts_with('。') && separated);
+        }
+        return matches!(n.at(raw_end), ')' | ']' | ';');
+    }
+    match n.at(raw_end) {
+        ')' | ']' | ';' => return true,
+        ',' => return n.at(n.skip_space(raw_end + 1)).is_ascii_lowercase(),
+        _ => {}
+    }
+    at = n.skip_space(at);
+    let mut word = String::new();
+    while word.len() < 14 && n.at(at).is_ascii_alphabetic() {
+        word.push(n.at(at));
+        at += 1;
+    }
+    EN_RUNNING.contains(&word.as_str())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn caption_starts_are_found() {
+        for (line, number, language, letters) in [
+            ("图2-12　视网膜静脉阻塞", "2-12", "zh", ""),
+            ("图 1—3 黄斑裂孔", "1-3", "zh", ""),
+            ("图3.1.4 视盘水肿", "3.1.4", "zh", ""),
+            ("图12：糖尿病", "12", "zh", ""),
+            ("附图5　眼底像", "5", "zh", ""),
+            ("彩图 7 A. 眼底", "7", "zh", ""),
+            ("图2-3A、B　彩照", "2-3", "zh", "AB"),
+            ("图2-3a～c　彩照", "2-3", "zh", "ABC"),
+            ("Fig. 3.12 Macular hole", "3.12", "en", ""),
+            ("FIGURE 9-5-45. Drusen", "9-5-45", "en", ""),
+            ("Figure 2–12, A: Photograph", "2-12", "en", ""),
+            ("Figure S2. Angiogram", "S2", "en", ""),
+            ("Plate IV. Retinoblastoma", "IV", "en", ""),
+            ("Fig 4 (a) Early phase", "4", "en", ""),
+            ("Figure 2-12A-C. Angiograms", "2-12", "en", "ABC"),
+            ("| Fig. 5-1 Fundus", "5-1", "en", ""),
+            ("Flgure 5-1. Fundus", "5-1", "en", ""),
+            ("图 5 - 2 黄斑", "5-2", "zh", ""),
+        ] {
+            let start = find_caption_start(line).unwrap_or_else(|| panic!("no start in {line}"));
+            assert_eq!(
+                (
+                    start.figure_no.as_str(),
+                    start.language.as_str(),
+                    start.letters.concat()
+                ),
+                (number, language, letters.to_owned()),
+                "{line}"
+            );
+            assert!(line.is_char_boundary(start.text_at));
+        }
+    }
+
+    #[test]
+    fn running_text_is_no_caption() {
+        for line in [
+            "如图1-2所示，黄斑区可见出血",
+            "图1-2所示为黄斑区出血",
+            "as shown in Figure 2-3",
+            "Figure 2-3 shows a macular hole in the",
+            "Fig. 2-3). The second patient",
+            "图2-3显示病灶",
+            "图2-3和图2-4为同一患者",
+            "Figures 2-3 and 2-4 are from the same",
+            "2-3 weeks after treatment",
+            "figured out that the lesion",
+            "plate of the optic disc",
+            "（图2-3）。黄斑",
+            "图谱第二版",
+            "",
+        ] {
+            assert_eq!(find_caption_start(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn second_heads_need_the_same_number() {
+        let n = normalize("图1-2 裂孔。同图3-4。\nFig. 1-2 Hole. As in Fig. 3-4.");
+        let found = heads(&n);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].chinese && !found[1].chinese);
+    }
+
+    #[test]
+    fn a_letter_read_as_a_digit_is_a_letter() {
+        let n = normalize("Figure 4-2A. One.\nFigure 4-28. Two.");
+        let found = heads(&n);
+        assert_eq!(
+            found.iter().map(|h| h.letters.clone()).collect::<Vec<_>>(),
+            [vec![1], vec![2]]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC{0,40}|(图|Fig\\.|Figure|Plate|附图)[ ]?[0-9A-ZlI一.~\\-]{0,8}[ .:、。)A-Ca-c\\-]{0,6}") {
+            if let Some(start) = find_caption_start(&line) {
+                prop_assert!(line.get(start.text_at..).is_some());
+            }
+            let _ = heads(&normalize(&line));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Cutting clean words out of the raw caption.
+
+use super::normalize::is_cjk;
+
+/// Marks that separate entries and belong to none of them.
+const EDGE: &[char] = &[
+    ' ', '\n', '\t', '\r', '\u{3000}', '；', ';', '，', ',', '。', '.', '．', '、', '：', ':', '|', '·',
+];
+
+/// White space to single blanks, none between Chinese characters, words joined that a line end cut.
+pub fn tidy(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut blank = false;
+    let mut line = false;
+    for c in raw.chars() {
+        if matches!(c, '\u{ad}' | '\u{200b}' | '\u{feff}') {
+            continue;
+        }
+        if c.is_whitespace() || c.is_control() {
+            blank = !out.is_empty();
+            line |= c == '\n';
+            continue;
+        }
+        if blank {
+            let left = out.chars().next_back().unwrap_or(' ');
+            let before_hyphen = out.chars().rev().nth(1).unwrap_or(' ');
+            if line && left == '-' && before_hyphen.is_ascii_lowercase() && c.is_ascii_lowercase() {
+                out.pop();
+            } else if !(wide(left) && wide(c)) {
+                out.push(' ');
+            }
+        }
+        out.push(c);
+        blank = false;
+        line = false;
+    }
+    out
+}
+
+fn wide(c: char) -> bool {
+    is_cjk(c) || matches!(c, '。' | '，' | '、' | '；' | '：' | '（' | '）' | '．')
+}
+
+/// The words of an entry without the separators around it.
+pub fn words(raw: &str) -> String {
+    tidy(raw.trim_matches(EDGE))
+}
+
+/// [`words`] without a conjunction that leads over to the next entry.
+pub fn entry(raw: &str) -> String {
+    let mut text = words(raw);
+    for tail in [" and", " or", "以及", "和", "及", "与"] {
+        if let Some(rest) = text.strip_suffix(tail) {
+            if !rest.is_empty() {
+                text = words(rest);
+            }
+            break;
+        }
+    }
+    text
+}
+
+/// [`entry`] for words that stand before their label.
+pub fn entry_before_label(raw: &str) -> String {
+    let text = entry(raw);
+    for head in ["and ", "or ", "as well as ", "以及", "和", "及", "与"] {
+        if let Some(rest) = text.strip_prefix(head) {
+            return words(rest);
+        }
+    }
+    text
+}
+
+/// Preface and own words as one caption.
+pub fn join(preface: &str, text: &str) -> String {
+    if preface.is_empty() {
+        return text.to_owned();
+    }
+    if text.is_empty() {
+        return preface.to_owned();
+    }
+    let chinese = preface.chars().any(is_cjk) && preface.chars().next_back().is_some_and(|c| !c.is_ascii_alphabetic());
+    let closed = preface.ends_with(['。', '.', '!', '?', '！', '？']);
+    match (chinese, closed) {
+        (true, true) => format!("{preface}{text}"),
+        (true, false) => format!("{preface}。{text}"),
+        (false, true) => format!("{preface} {text}"),
+        (false, false) => format!("{preface}. {text}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_clean() {
+        assert_eq!(words("　彩 照，见  出血；"), "彩照，见出血");
+        assert_eq!(
+            words(" Early phase,\n of the hem-\norrhage. "),
+            "Early phase, of the hemorrhage"
+        );
+        assert_eq!(entry("Late phase (arrows) and "), "Late phase (arrows)");
+        assert_eq!(entry_before_label(", and late leakage "), "late leakage");
+        assert_eq!(join("黄斑裂孔", "彩照"), "黄斑裂孔。彩照");
+        assert_eq!(join("Macular hole", "Photograph"), "Macular hole. Photograph");
+    }
+}
