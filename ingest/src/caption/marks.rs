@@ -32,11 +32,13 @@ pub enum Form {
     Bare,
     /// `A` directly before a Chinese word
     Glued,
+    /// `(A, arrow)` behind its text
+    Note,
 }
 
 impl Form {
     /// Every form.
-    pub const ALL: [Form; 12] = [
+    pub const ALL: [Form; 13] = [
         Form::Paren,
         Form::Bracket,
         Form::Close,
@@ -49,6 +51,7 @@ impl Form {
         Form::Circled,
         Form::Bare,
         Form::Glued,
+        Form::Note,
     ];
 }
 
@@ -124,6 +127,8 @@ pub struct Mark {
     pub spaced: bool,
     /// Price of a damaged wrapper (`(A〉`, `A .`).
     pub damage: f32,
+    /// A remark inside the brackets, behind the label.
+    pub note: Option<(usize, usize)>,
 }
 
 /// Words that name a panel before its label.
@@ -143,6 +148,8 @@ const PANEL_WORDS: [&str; 12] = [
 ];
 /// Chinese characters after a letter that make it part of a word: A超, B型, C级.
 const GLUED_WORDS: &str = "超型级区类组期字族波点线层链群等段段带孔病例株亚扫细胞淋膜维肝抗肽蛋酶形相截面";
+/// Chinese characters after a number that make it an amount.
+const MEASURE_WORDS: &str = "个天周年月日次级分秒时岁眼例期度种条处只倍小号型类者名位毫厘微米组至到余多点";
 /// Words before a label that make it a reference or the name of something.
 const REFERENCE_WORDS: [&str; 44] = [
     "in",
@@ -201,12 +208,10 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
             '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
             _ if is_circled_digit(c) => circled(n, i, from, to),
             _ if c.is_ascii_alphanumeric() => {
-                let m = open(n, i, from, to);
+                let initials = initialism(n, i, to);
+                let m = if initials > 0 { None } else { open(n, i, from, to) };
                 if m.is_none() {
-                    // No label starts inside a word.
-                    while i + 1 < to && n.at(i + 1).is_ascii_alphanumeric() {
-                        i += 1;
-                    }
+                    i = (initials.max(i + 1) - 1).max(end_of_word_or_list(n, i, from, to) - 1);
                 }
                 m
             }
@@ -226,6 +231,35 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
     marks
 }
 
+/// The end of initials such as `C.N.V.` at `i`, or 0.
+fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
+    let mut at = i;
+    let mut rising = true;
+    while at + 1 < to && n.at(at).is_ascii_uppercase() && n.at(at + 1) == '.' {
+        rising &= at == i || n.at(at) as u32 == n.at(at - 2) as u32 + 1;
+        at += 2;
+    }
+    if at >= i + 4 && !rising { at } else { 0 }
+}
+
+/// Where to go on when no label stands at `i`: behind the word, or behind a whole list
+/// (`vitamins B and C`), whose other members are no labels either.
+fn end_of_word_or_list(n: &Normalized, i: usize, from: usize, to: usize) -> usize {
+    let mut end = i + 1;
+    while end < to && n.at(end).is_ascii_alphanumeric() {
+        end += 1;
+    }
+    if matches!(
+        boundary(n, i, from),
+        Boundary::Word | Boundary::Reference | Boundary::Cjk
+    ) && let Some((atoms, list_end)) = group(n, i, to)
+        && atoms.len() > 1
+    {
+        return list_end;
+    }
+    end
+}
+
 /// `(A)`, `[B, C]`, `(Panel A)`, `(AJ` and other brackets that OCR damaged.
 fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let form = if n.at(i) == '[' { Form::Bracket } else { Form::Paren };
@@ -233,49 +267,78 @@ fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     if let Some(after) = panel_word(n, j) {
         j = after;
     }
-    let (atoms, end) = group(n, j, to)?;
+    let Some((atoms, end)) = group(n, j, to) else {
+        // One odd character in brackets: a label that was misread.
+        let odd = !n.at(j).is_ascii() || matches!(n.at(j), '@' | '?' | '|' | '!' | '<' | '(' | '£');
+        if odd && matches!(n.at(j + 1), ')' | ']') && j + 1 < to {
+            let atoms = vec![Atom {
+                start: j,
+                len: 1,
+                range: false,
+            }];
+            return Some(finish(n, (i, j + 2), atoms, form, from, to, 0.1));
+        }
+        return broken_bracket(n, i, j, from, to);
+    };
     let close = skip_blank(n, end, to);
-    let (end, damage) = match n.at(close) {
+    match n.at(close) {
         ')' | ']' | '}' if close < to => {
             let same = matches!((n.at(i), n.at(close)), ('(', ')') | ('[', ']') | ('{', '}'));
-            (close + 1, if same { 0.0 } else { 0.2 })
+            Some(finish(
+                n,
+                (i, close + 1),
+                atoms,
+                form,
+                from,
+                to,
+                if same { 0.0 } else { 0.2 },
+            ))
         }
-        _ => return broken_bracket(n, i, j, from, to),
-    };
-    Some(finish(n, (i, end), atoms, form, from, to, damage))
+        // `(C, arrows)`: a label behind its text with a remark.
+        ',' | ';' | ':' if close < to => {
+            let stop = (close + 1..to.min(close + 60)).find(|&k| matches!(n.at(k), ')' | '(' | ']'))?;
+            if n.at(stop) == '(' || boundary(n, i, from) == Boundary::Start {
+                return None;
+            }
+            let mut mark = finish(n, (i, stop + 1), atoms, Form::Note, from, to, 0.0);
+            mark.note = Some((n.skip_space(close + 1), stop));
+            Some(mark)
+        }
+        _ => broken_bracket(n, i, j, from, to),
+    }
 }
 
 /// `(AJ 彩照`, `(A.彩照`, `(A|彩照`: the closing bracket was misread.
 fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) -> Option<Mark> {
     let boundary = boundary(n, i, from);
-    if !matches!(
+    let open = matches!(
         boundary,
         Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
-    ) {
-        return None;
-    }
+    );
     let single = n.at(j).is_ascii_alphanumeric() && !matches!(n.at(j + 1), '-' | '/');
     let tail = n.at(j + 1);
     let after = n.at(j + 2);
     let misread = matches!(tail, 'J' | '|' | '1' | 'l' | 'I' | '.' | ':' | '>')
         && !after.is_ascii_alphanumeric()
         && after != ')'
-        && j + 2 < to;
-    (single && misread).then(|| {
-        finish(
-            n,
-            (i, j + 2),
-            vec![Atom {
-                start: j,
-                len: 1,
-                range: false,
-            }],
-            Form::Paren,
-            from,
-            to,
-            0.6,
-        )
-    })
+        && j + 2 <= to;
+    if !(single && misread) {
+        return None;
+    }
+    let mark = finish(
+        n,
+        (i, j + 2),
+        vec![Atom {
+            start: j,
+            len: 1,
+            range: false,
+        }],
+        Form::Paren,
+        from,
+        to,
+        0.6,
+    );
+    (open || matches!(mark.follow, Follow::Punctuation | Follow::End)).then_some(mark)
 }
 
 fn circled(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
@@ -298,11 +361,18 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     }
     if let Some(j) = panel_word(n, i).or_else(|| (n.at(i) == '图' && !n.at(i + 1).is_ascii_digit()).then_some(i + 1)) {
         let (atoms, end) = group(n, j, to)?;
+        if n.at(end) == ')' && end < to {
+            // `(antigen; image C)`
+            let mut mark = finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.1);
+            mark.boundary = Boundary::Space;
+            return Some(mark);
+        }
         let end = skip_terminator(n, end, to);
         return Some(finish(n, (i, end), atoms, Form::Word, from, to, 0.0));
     }
     // `CA)`: the opening bracket was read as a letter.
-    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphabetic() && n.at(i + 2) == ')' && i + 2 < to {
+    let closed = n.at(i + 2) == ')' || n.at(i + 2) == 'J' && (is_cjk(n.at(i + 3)) || n.at(i + 3) == ' ');
+    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphabetic() && closed && i + 2 < to {
         let atoms = vec![Atom {
             start: i + 1,
             len: 1,
@@ -349,11 +419,14 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
             }
         }
         c if is_cjk(c) && !digits && !GLUED_WORDS.contains(c) => (Form::Glued, end),
+        c if is_cjk(c) && digits && !MEASURE_WORDS.contains(c) => (Form::Glued, end),
         _ => return None,
     };
     let strict = !matches!(form, Form::Bare | Form::Glued | Form::Comma | Form::Pause);
     let wanted = match boundary {
-        Boundary::Word | Boundary::Reference => false,
+        Boundary::Word | Boundary::Reference => {
+            form == Form::Close && damage == 0.0 && !inside_open_bracket(n, i, from)
+        }
         Boundary::Cjk => matches!(form, Form::Dot | Form::Colon | Form::Close),
         _ => true,
     };
@@ -407,7 +480,18 @@ fn finish(
         follow: follow(n, end, to),
         spaced: matches!(n.at(end), ' ' | '\n') || matches!(n.before(end), ' ' | '\n'),
         damage,
+        note: None,
     }
+}
+
+/// True when a bracket opened before `i` is still open there.
+fn inside_open_bracket(n: &Normalized, i: usize, from: usize) -> bool {
+    (from..i)
+        .rev()
+        .take(80)
+        .map(|k| n.at(k))
+        .find(|c| matches!(c, '(' | ')' | '[' | ']'))
+        .is_some_and(|c| matches!(c, '(' | '['))
 }
 
 fn skip_blank(n: &Normalized, mut i: usize, to: usize) -> usize {
@@ -656,17 +740,28 @@ fn joiner(n: &Normalized, end: usize, to: usize) -> Option<(usize, bool, bool)> 
                 Some((j, false, inside_bracket(n, end)))
             }
         }
-        '/' if i == end => then(1, false, true),
+        '/' if i == end => then(1, false, false),
         '.' if i == end && n.at(i + 1) != ' ' && !n.at(i).is_ascii_digit() => {
             // A pause that was read as a stop (`B.C.造影`); only for the very next letter.
             (!n.before(end).is_ascii_digit()).then_some((i + 1, false, false))
         }
-        'a' if word("and") => then(3, false, true),
+        // `and`, also misread (`und`, `aud`) or run into the letter (`andC`).
+        'a' | 'u' if i > end && and_word(n, i) => then(3, false, true),
         't' if word("to") => then(2, true, true),
         't' if word("through") => then(7, true, true),
         c if is_circled_digit(c) && i == end && is_circled_digit(n.before(end)) => Some((i, false, true)),
         _ => None,
     }
+}
+
+/// `and` with at most one letter misread, followed by a blank or one lone letter.
+fn and_word(n: &Normalized, i: usize) -> bool {
+    let wrong = usize::from(n.at(i) != 'a') + usize::from(n.at(i + 1) != 'n');
+    wrong <= 1
+        && matches!(n.at(i + 1), 'n' | 'u')
+        && n.at(i + 2) == 'd'
+        && (matches!(n.at(i + 3), ' ' | '\n')
+            || n.at(i + 3).is_ascii_alphanumeric() && !n.at(i + 4).is_ascii_alphanumeric())
 }
 
 /// True when an opening bracket stands a few characters before `end` with only labels between.

@@ -107,6 +107,7 @@ pub fn normalize(raw: &str) -> Normalized {
         push(&mut out.glyphs, c, at as u32, (at + c.len_utf8()) as u32);
     }
     drop_cjk_spaces(&mut out.glyphs);
+    full_stops(&mut out.glyphs);
     join_hyphenation(&mut out.glyphs);
     out
 }
@@ -196,6 +197,20 @@ fn drop_cjk_spaces(glyphs: &mut Vec<Glyph>) {
         i += 1;
     }
     *glyphs = kept;
+}
+
+/// A lone `o` behind a Chinese character is the ring of a full stop.
+fn full_stops(glyphs: &mut [Glyph]) {
+    for i in 1..glyphs.len() {
+        let ring = matches!(glyphs[i].c, 'o') && is_cjk(glyphs[i - 1].c);
+        if ring
+            && glyphs
+                .get(i + 1)
+                .is_none_or(|g| !g.c.is_ascii_lowercase() && !g.c.is_ascii_digit())
+        {
+            glyphs[i].c = '。';
+        }
+    }
 }
 
 /// `hem-` line break `orrhage` is one word.

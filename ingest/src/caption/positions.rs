@@ -106,6 +106,7 @@ fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
                     0.7
                 }
             }
+            Mode::Before if place.boundary == Boundary::Cjk && place.noun => 0.6,
             Mode::Before => -1.0,
             Mode::After if place.paren && !open => 1.6,
             Mode::After => -1.0,
@@ -121,6 +122,7 @@ fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
             labels: vec![place.label.clone()],
             values: Vec::new(),
             damaged: place.damaged,
+            note: None,
         });
     }
     if items.len() < 2 || !agree(&keys) {
@@ -202,7 +204,9 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
     }
     let closed = match n.at(at) {
         ')' | ']' if paren => at + 1,
-        ',' | ':' | '.' | ')' if !paren => at + 1,
+        ',' | ':' | '.' | ')' | '、' if !paren => at + 1,
+        // `Left and right: ...` share their words.
+        'a' | '&' if !paren && followed_by_place(n, at) => at,
         ';' if !paren && key != (0, 0) => at + 1,
         '-' | '=' if !paren && n.at(at + 1) == ' ' => at + 1,
         _ if noun && !paren => at,
@@ -227,6 +231,17 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
         boundary: here,
         damaged,
     })
+}
+
+/// True for `and right`, `& bottom` at `i`.
+fn followed_by_place(n: &Normalized, i: usize) -> bool {
+    let at = if n.at(i) == '&' { i + 1 } else { i + 3 };
+    let joined = n.at(i) == '&' || (n.at(i + 1) == 'n' && n.at(i + 2) == 'd' && n.at(i + 3) == ' ');
+    let at = n.skip_space(at);
+    joined
+        && PLACES
+            .iter()
+            .any(|p| same(n, at, p.0).is_some() && matches!(n.at(at + p.0.len()), ',' | ':' | '.' | ' '))
 }
 
 /// A misread word is given back as the word it is.
@@ -296,20 +311,22 @@ fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
     let closed = match n.at(after) {
         ')' if paren => after + 1,
         ':' | ';' if !paren => after + 1,
+        '、' | '和' | '及' if !paren && !counted && direction(n.at(after + 1)).is_some_and(|d| !d.2) => after + 1,
         '.' | ',' | '、' | '。' if !paren && noun => after + 1,
         '示' | '为' if !paren && noun => after + 1,
         c if !paren && noun && (is_cjk(c) || c.is_ascii_alphanumeric()) => after,
         _ => return None,
     };
     let here = boundary(n, i, from);
-    if closed > to
-        || (damaged && !noun)
-        || (!paren
-            && matches!(
-                here,
-                Boundary::Cjk | Boundary::Word | Boundary::Reference | Boundary::Conjunction
-            ))
-    {
+    // A place in the middle of a sentence is a label only as `左图:`.
+    let named = noun && n.before(closed) == ':';
+    let inside = match here {
+        Boundary::Cjk => !named,
+        Boundary::Conjunction => !noun,
+        Boundary::Word | Boundary::Reference => true,
+        _ => false,
+    };
+    if closed > to || (damaged && !noun) || (!paren && inside) {
         return None;
     }
     let mut label: String = (at..end).map(|k| n.at(k)).collect();
@@ -317,6 +334,7 @@ fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
         label = label
             .replace('在', "左")
             .replace('石', "右")
+            .replace('巾', "中")
             .replace(['阁', '圈'], "图");
     }
     Some(Place {

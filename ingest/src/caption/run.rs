@@ -32,6 +32,8 @@ pub struct Item {
     pub values: Vec<u16>,
     /// True when the label was read through damage.
     pub damaged: bool,
+    /// A remark inside the label's brackets.
+    pub note: Option<(usize, usize)>,
 }
 
 /// A run of labels.
@@ -72,11 +74,11 @@ const GAP: f32 = 1.0;
 /// Price of one label left out before the first.
 const LATE_START: f32 = 1.6;
 /// Points for every further label of one mark.
-const EXTRA_LABEL: f32 = 0.4;
+const EXTRA_LABEL: f32 = 1.2;
 /// Points below which a run is no run.
 const ENOUGH: f32 = 1.3;
 /// Points for agreeing with the number of panels; the same is lost for disagreeing.
-const COUNT_AGREES: f32 = 0.4;
+const COUNT_AGREES: f32 = 1.0;
 /// Longest list of candidates; a caption with more marks is not one.
 const MAX_CANDIDATES: usize = 600;
 
@@ -170,7 +172,7 @@ fn needs_repair(marks: &[Mark], run: &Run, context: Context) -> bool {
     marks.iter().any(|m| {
         !used(m)
             && m.atoms.len() == 1
-            && forms.contains(&m.form)
+            && (forms.contains(&m.form) || run.family == Some(Family::Circled))
             && match run.mode {
                 Mode::Before => matches!(
                     m.boundary,
@@ -216,7 +218,12 @@ fn candidates(n: &Normalized, marks: &[Mark], family: Family, damage: Option<(u1
                 continue;
             }
             // A good label of the family is rarely a misread other one.
-            let cost = if had_exact { cost + 0.3 } else { cost };
+            let firm = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
+            let cost = match (had_exact, firm) {
+                (true, true) => cost + 0.3,
+                (true, false) => cost + 1.2,
+                _ => cost,
+            };
             out.push(Candidate {
                 mark: index,
                 values: vec![v],
@@ -313,6 +320,7 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Form::Pause => 0.4,
         Form::Bare => 0.1,
         Form::Glued => 0.0,
+        Form::Note => -3.0,
     };
     let wrapped = matches!(mark.form, Form::Paren | Form::Bracket | Form::Circled);
     let before = match mark.boundary {
@@ -326,8 +334,12 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Boundary::Cjk if wrapped => 0.0,
         Boundary::Cjk => -0.5,
         Boundary::Word if wrapped => -0.2,
+        Boundary::Word if mark.form == Form::Close => -0.4,
         Boundary::Word => -2.0,
+        // `from (A) one and (B) the other` is a list, `in (A).` a reference.
+        Boundary::Reference if wrapped && matches!(mark.follow, Follow::Text | Follow::Lower) => -0.6,
         Boundary::Reference if wrapped => -1.6,
+        Boundary::Reference if mark.form == Form::Close => -0.6,
         Boundary::Reference => -2.5,
     };
     let clause_start = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
@@ -346,7 +358,7 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         && value == 1
         && matches!(mark.follow, Follow::Lower | Follow::Digit)
         && matches!(family, Family::Upper | Family::Lower);
-    let bare_number = mark.form == Form::Bare && family == Family::Digit;
+    let bare_number = matches!(mark.form, Form::Bare | Form::Glued) && family == Family::Digit;
     let mismatch = match (mark.form, target) {
         (a, b) if a == b => 0.0,
         // The same sign under OCR: a stop, a comma, a colon.
@@ -362,13 +374,14 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
 
 /// Points of a mark as a label behind its text.
 fn after_points(mark: &Mark) -> f32 {
-    if !matches!(mark.form, Form::Paren | Form::Bracket | Form::Circled) {
+    if !matches!(mark.form, Form::Paren | Form::Bracket | Form::Circled | Form::Note) {
         return -3.0;
     }
     let before = match mark.boundary {
         Boundary::Word | Boundary::Cjk | Boundary::Space => 0.5,
         Boundary::Comma | Boundary::Conjunction => -0.3,
-        Boundary::Reference | Boundary::Stop => -1.2,
+        Boundary::Stop => -1.2,
+        Boundary::Reference => -0.9,
         Boundary::Line => 0.0,
         Boundary::Start => -2.0,
     };
@@ -380,7 +393,12 @@ fn after_points(mark: &Mark) -> f32 {
         Follow::Lower => 0.0,
         Follow::Other => 0.0,
     };
-    (if mark.form == Form::Circled { 0.8 } else { 0.9 }) + before + after
+    (if matches!(mark.form, Form::Circled | Form::Note) {
+        0.8
+    } else {
+        0.9
+    }) + before
+        + after
 }
 
 fn dynamic(
@@ -457,6 +475,7 @@ fn dynamic(
             labels: all[i].values.iter().map(|&v| family.render(v)).collect(),
             values: all[i].values.clone(),
             damaged: all[i].cost > mark.damage + 1e-4,
+            note: mark.note,
         });
         if best[i].1 == usize::MAX {
             break;

@@ -361,7 +361,10 @@ fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run,
     block.preface = words(n.raw_slice(raw, from, sentence));
     let mut at = sentence;
     for item in &run.items {
-        let text = entry_before_label(n.raw_slice(raw, at, item.start));
+        let mut text = entry_before_label(n.raw_slice(raw, at, item.start));
+        if let Some((a, b)) = item.note {
+            text = format!("{text} ({})", words(n.raw_slice(raw, a, b)));
+        }
         at = item.end;
         let empty = text.chars().all(|c| !c.is_alphanumeric());
         match block.panels.last_mut() {

@@ -112,7 +112,9 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     let mut i = from;
     while i < n.len() {
-        if head_word_may_start(n.at(i)) && !n.before(i).is_ascii_alphanumeric() {
+        if (head_word_may_start(n.at(i)) || n.before(i) == '\n' && FIGURE_SHAPES.contains(n.at(i)))
+            && !n.before(i).is_ascii_alphanumeric()
+        {
             let here = boundary(n, i, 0);
             let open = matches!(here, Boundary::Stop | Boundary::Line)
                 || here == Boundary::Space && matches!(n.before(i), ' ' | '\n')

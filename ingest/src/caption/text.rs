@@ -43,7 +43,19 @@ fn wide(c: char) -> bool {
 
 /// The words of an entry without the separators around it.
 pub fn words(raw: &str) -> String {
-    tidy(raw.trim_matches(EDGE))
+    let mut text = raw.trim_matches(EDGE);
+    // Brackets whose other half went with a label.
+    loop {
+        let opens = text.matches(['(', '（']).count();
+        let closes = text.matches([')', '）']).count();
+        text = if closes > opens && text.starts_with([')', '）']) {
+            text.trim_start_matches([')', '）']).trim_matches(EDGE)
+        } else if opens > closes && text.ends_with(['(', '（']) {
+            text.trim_end_matches(['(', '（']).trim_matches(EDGE)
+        } else {
+            return tidy(text);
+        };
+    }
 }
 
 /// [`words`] without a conjunction that leads over to the next entry.
