@@ -1,1 +1,36 @@
-//! placeholder
+//! The dataset folder: one vocabulary of records for all programs, their
+//! Parquet schema, crash-safe writing, streaming reading, validation,
+//! statistics and queries.
+//!
+//! Write with [`write::SourceUpdate`], read with [`read::Dataset`].
+
+pub mod edits;
+pub mod error;
+pub mod fs;
+mod guard;
+pub mod hash;
+pub mod image_input;
+mod journal;
+pub mod ledger;
+mod lock;
+pub mod modality;
+pub mod progress;
+pub mod read;
+pub mod record;
+mod rows;
+pub mod schema;
+mod shard;
+mod spool;
+pub mod testing;
+pub mod validate;
+pub mod write;
+
+pub use error::{DatasetError, Result};
+pub use ledger::LedgerEntry;
+pub use modality::Modality;
+pub use read::{Columns, Dataset};
+pub use record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord, content_id};
+pub use write::{CommitSummary, SourceUpdate};
+
+#[cfg(test)]
+mod write_tests;

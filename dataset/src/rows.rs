@@ -1,0 +1,698 @@
+//! Records to Arrow record batches and back.
+
+use crate::error::{DatasetError, Result};
+use crate::fs::natural_key;
+use crate::modality::Modality;
+use crate::record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord};
+use crate::schema::{Table, arrow_schema, bbox_fields, image_fields, metadata_schema};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Float32Array, Int32Array, Int32Builder, ListBuilder, RecordBatch,
+    StringArray, StringBuilder, StructArray,
+};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Float32Type, Int32Type};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A record of one of the three tables.
+pub trait Row: Serialize + DeserializeOwned + Send + Sized {
+    /// Its table.
+    const TABLE: Table;
+    fn id(&self) -> &str;
+    /// The source whose update replaces this row.
+    fn source(&self) -> &str;
+    /// First part of the file name of its shard: rows of one stem lie together.
+    fn stem(&self) -> &str;
+    fn image(&self) -> Option<&ImageFile>;
+    fn image_mut(&mut self) -> Option<&mut ImageFile>;
+    /// What must hold before a row may be written.
+    fn check(&self) -> Result<(), String>;
+    /// Bytes whose plain order is the order of rows in the files: split,
+    /// modality, source, figure, panel, page, image name, id.
+    fn sort_key(&self) -> Vec<u8>;
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, arrow::error::ArrowError>;
+    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>>;
+
+    /// Bytes this row adds to a row group, roughly.
+    fn size(&self) -> usize {
+        self.image().map_or(0, |image| image.bytes.len()) + 512
+    }
+}
+
+fn key_of(parts: &[&str], modality: Option<Modality>, id: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(96);
+    for (index, part) in parts.iter().enumerate() {
+        natural_key(part, &mut key);
+        key.push(0);
+        if index == 0 {
+            key.push(modality.map_or(0, |m| m as u8));
+        }
+    }
+    key.extend(id.as_bytes());
+    key
+}
+
+fn check_common(id: &str, split: &str, source: &str) -> Result<(), String> {
+    if id.is_empty() {
+        return Err("`id` is empty".to_owned());
+    }
+    if source.is_empty() {
+        return Err(format!("row {id}: the source's name is empty"));
+    }
+    check_split(split).map_err(|message| format!("row {id}: {message}"))
+}
+
+/// Split names become file names: letters, digits and `_` only.
+pub(crate) fn check_split(split: &str) -> Result<(), String> {
+    let good = !split.is_empty() && split.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if good {
+        return Ok(());
+    }
+    Err(format!("split `{split}` must consist of letters, digits and `_`"))
+}
+
+/// Paths inside `image.path` are relative and stay inside: tools unpack them.
+pub(crate) fn check_image_path(path: &str) -> Result<(), String> {
+    let bad = path.is_empty()
+        || path.contains('\\')
+        || path.contains('\0')
+        || path.contains(':')
+        || path.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if bad {
+        return Err(format!(
+            "image path `{path}` must be a relative name with `/`, without `..`, `:` or `\\`"
+        ));
+    }
+    Ok(())
+}
+
+fn check_image(id: &str, image: &ImageFile, width: i32, height: i32) -> Result<(), String> {
+    check_image_path(&image.path).map_err(|message| format!("row {id}: {message}"))?;
+    if width <= 0 || height <= 0 {
+        return Err(format!("row {id}: image size {width}x{height}"));
+    }
+    Ok(())
+}
+
+impl Row for PairRecord {
+    const TABLE: Table = Table::Pairs;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn source(&self) -> &str {
+        &self.source_id
+    }
+
+    fn stem(&self) -> &str {
+        &self.split
+    }
+
+    fn image(&self) -> Option<&ImageFile> {
+        Some(&self.image)
+    }
+
+    fn image_mut(&mut self) -> Option<&mut ImageFile> {
+        Some(&mut self.image)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_common(&self.id, &self.split, &self.source_id)?;
+        check_image(&self.id, &self.image, self.width, self.height)?;
+        let shares = [
+            ("ocr_confidence", self.ocr_confidence),
+            ("pair_confidence", self.pair_confidence),
+            ("modality_confidence", self.modality_confidence),
+        ];
+        for (name, value) in shares {
+            if let Some(value) = value
+                && !(0.0..=1.0).contains(&value)
+            {
+                return Err(format!("row {}: `{name}` is {value}, allowed is 0 to 1", self.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn sort_key(&self) -> Vec<u8> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let parts = [
+            &self.split,
+            &self.source_id,
+            &text(&self.figure_no),
+            &text(&self.panel),
+            &text(&self.source_page),
+            &self.image.path,
+        ];
+        key_of(&parts.map(String::as_str), Some(self.modality), &self.id)
+    }
+
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let mut columns = pair_columns(rows);
+        columns[1] = image_column(rows.iter().map(|row| &row.image));
+        RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
+    }
+
+    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
+        let table = Columns::new(batch, Self::TABLE, file);
+        let id = table.required_strings("id")?;
+        let images = table.images()?;
+        let modality = table.modalities()?;
+        let strings = |name| table.strings(name);
+        let caption_en = strings("caption_en")?;
+        let caption_zh = strings("caption_zh")?;
+        let caption_en_origin = strings("caption_en_origin")?;
+        let caption_zh_origin = strings("caption_zh_origin")?;
+        let caption_figure = strings("caption_figure")?;
+        let lang_original = strings("lang_original")?;
+        let figure_no = strings("figure_no")?;
+        let panel = strings("panel")?;
+        let source_id = strings("source_id")?;
+        let source_page = strings("source_page")?;
+        let source_page_sha256 = strings("source_page_sha256")?;
+        let review_status = strings("review_status")?;
+        let split = strings("split")?;
+        let split_group = strings("split_group")?;
+        let image_sha256 = strings("image_sha256")?;
+        let licence = strings("licence")?;
+        let width = table.ints("width")?;
+        let height = table.ints("height")?;
+        let boxes = table.boxes("panel_bbox")?;
+        let ocr = table.floats("ocr_confidence")?;
+        let pair = table.floats("pair_confidence")?;
+        let modality_confidence = table.floats("modality_confidence")?;
+        let mut review_reasons = table.lists("review_reasons")?;
+        let mut quality_flags = table.lists("quality_flags")?;
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        for (at, image) in images.into_iter().enumerate() {
+            let owned = |column: &Option<StringArray>| cell(column, at);
+            let status = owned(&review_status).unwrap_or_else(|| "auto".to_owned());
+            let id = id.value(at).to_owned();
+            rows.push(Self {
+                image,
+                width: int_cell(&width, at),
+                height: int_cell(&height, at),
+                modality: modality[at],
+                caption_en: owned(&caption_en),
+                caption_zh: owned(&caption_zh),
+                caption_en_origin: owned(&caption_en_origin),
+                caption_zh_origin: owned(&caption_zh_origin),
+                caption_figure: owned(&caption_figure),
+                lang_original: owned(&lang_original),
+                figure_no: owned(&figure_no),
+                panel: owned(&panel),
+                panel_bbox: boxes[at],
+                source_id: owned(&source_id).unwrap_or_default(),
+                source_page: owned(&source_page),
+                source_page_sha256: owned(&source_page_sha256),
+                ocr_confidence: float_cell(&ocr, at),
+                pair_confidence: float_cell(&pair, at),
+                modality_confidence: float_cell(&modality_confidence, at),
+                review_status: status
+                    .parse::<ReviewStatus>()
+                    .map_err(|message| table.error(&format!("review_status, id {id}"), &message))?,
+                review_reasons: std::mem::take(&mut review_reasons[at]),
+                quality_flags: std::mem::take(&mut quality_flags[at]),
+                split: owned(&split).unwrap_or_else(|| "train".to_owned()),
+                split_group: owned(&split_group).unwrap_or_else(|| id.clone()),
+                image_sha256: owned(&image_sha256).unwrap_or_default(),
+                licence: owned(&licence),
+                id,
+            });
+        }
+        Ok(rows)
+    }
+}
+
+/// All columns of `data/`; column 1 is `image_path` in place of the image.
+fn pair_columns(rows: &[PairRecord]) -> Vec<ArrayRef> {
+    fn texts<'a>(rows: &'a [PairRecord], get: impl Fn(&'a PairRecord) -> Option<&'a str>) -> ArrayRef {
+        Arc::new(rows.iter().map(get).collect::<StringArray>())
+    }
+    vec![
+        texts(rows, |r| Some(&r.id)),
+        texts(rows, |r| Some(&r.image.path)),
+        Arc::new(rows.iter().map(|r| Some(r.width)).collect::<Int32Array>()),
+        Arc::new(rows.iter().map(|r| Some(r.height)).collect::<Int32Array>()),
+        texts(rows, |r| Some(r.modality.as_str())),
+        texts(rows, |r| r.caption_en.as_deref()),
+        texts(rows, |r| r.caption_zh.as_deref()),
+        texts(rows, |r| r.caption_en_origin.as_deref()),
+        texts(rows, |r| r.caption_zh_origin.as_deref()),
+        texts(rows, |r| r.caption_figure.as_deref()),
+        texts(rows, |r| r.lang_original.as_deref()),
+        texts(rows, |r| r.figure_no.as_deref()),
+        texts(rows, |r| r.panel.as_deref()),
+        bbox_column(rows.iter().map(|r| r.panel_bbox)),
+        texts(rows, |r| Some(&r.source_id)),
+        texts(rows, |r| r.source_page.as_deref()),
+        texts(rows, |r| r.source_page_sha256.as_deref()),
+        Arc::new(rows.iter().map(|r| r.ocr_confidence).collect::<Float32Array>()),
+        Arc::new(rows.iter().map(|r| r.pair_confidence).collect::<Float32Array>()),
+        Arc::new(rows.iter().map(|r| r.modality_confidence).collect::<Float32Array>()),
+        texts(rows, |r| Some(r.review_status.as_str())),
+        list_column(rows.iter().map(|r| &r.review_reasons)),
+        list_column(rows.iter().map(|r| &r.quality_flags)),
+        texts(rows, |r| Some(&r.split)),
+        texts(rows, |r| Some(&r.split_group)),
+        texts(rows, |r| Some(&r.image_sha256)),
+        texts(rows, |r| r.licence.as_deref()),
+    ]
+}
+
+/// The rows of `data/` without image bytes, for the analysts' copy.
+pub(crate) fn metadata_batch(rows: &[PairRecord]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    RecordBatch::try_new(metadata_schema(), pair_columns(rows))
+}
+
+impl Row for TextRecord {
+    const TABLE: Table = Table::Text;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn source(&self) -> &str {
+        &self.source_id
+    }
+
+    fn stem(&self) -> &str {
+        "train"
+    }
+
+    fn image(&self) -> Option<&ImageFile> {
+        None
+    }
+
+    fn image_mut(&mut self) -> Option<&mut ImageFile> {
+        None
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_common(&self.id, "train", &self.source_id)
+    }
+
+    fn sort_key(&self) -> Vec<u8> {
+        key_of(&["train", &self.source_id], None, &self.id)
+    }
+
+    fn size(&self) -> usize {
+        self.text.len() + 256
+    }
+
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let columns = vec![
+            texts(rows.iter().map(|r| Some(r.id.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.text.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.language.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.source_id.as_str())).collect()),
+            texts(rows.iter().map(|r| r.licence.as_deref()).collect()),
+            list_column(rows.iter().map(|r| &r.keywords)),
+        ];
+        RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
+    }
+
+    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
+        let table = Columns::new(batch, Self::TABLE, file);
+        let id = table.required_strings("id")?;
+        let text = table.required_strings("text")?;
+        let language = table.strings("language")?;
+        let source_id = table.strings("source_id")?;
+        let licence = table.strings("licence")?;
+        let keywords = table.lists("keywords")?;
+        let rows = keywords.into_iter().enumerate().map(|(at, keywords)| Self {
+            id: id.value(at).to_owned(),
+            text: text.value(at).to_owned(),
+            language: cell(&language, at).unwrap_or_default(),
+            source_id: cell(&source_id, at).unwrap_or_default(),
+            licence: cell(&licence, at),
+            keywords,
+        });
+        Ok(rows.collect())
+    }
+}
+
+impl Row for LabelRecord {
+    const TABLE: Table = Table::Labels;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn source(&self) -> &str {
+        &self.dataset
+    }
+
+    fn stem(&self) -> &str {
+        &self.dataset
+    }
+
+    fn image(&self) -> Option<&ImageFile> {
+        Some(&self.image)
+    }
+
+    fn image_mut(&mut self) -> Option<&mut ImageFile> {
+        Some(&mut self.image)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_common(&self.id, &self.split, &self.dataset)?;
+        check_image(&self.id, &self.image, self.width, self.height)
+    }
+
+    fn sort_key(&self) -> Vec<u8> {
+        let parts = [self.split.as_str(), &self.dataset, &self.image.path];
+        key_of(&parts, Some(self.modality), &self.id)
+    }
+
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let columns = vec![
+            texts(rows.iter().map(|r| Some(r.id.as_str())).collect()),
+            image_column(rows.iter().map(|r| &r.image)),
+            Arc::new(rows.iter().map(|r| Some(r.width)).collect::<Int32Array>()),
+            Arc::new(rows.iter().map(|r| Some(r.height)).collect::<Int32Array>()),
+            texts(rows.iter().map(|r| Some(r.modality.as_str())).collect()),
+            list_column(rows.iter().map(|r| &r.categories)),
+            list_column(rows.iter().map(|r| &r.attributes)),
+            texts(rows.iter().map(|r| Some(r.dataset.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.split.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.split_group.as_str())).collect()),
+            texts(rows.iter().map(|r| Some(r.image_sha256.as_str())).collect()),
+            texts(rows.iter().map(|r| r.licence.as_deref()).collect()),
+        ];
+        RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
+    }
+
+    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
+        let table = Columns::new(batch, Self::TABLE, file);
+        let id = table.required_strings("id")?;
+        let images = table.images()?;
+        let modality = table.modalities()?;
+        let width = table.ints("width")?;
+        let height = table.ints("height")?;
+        let dataset = table.strings("dataset")?;
+        let split = table.strings("split")?;
+        let split_group = table.strings("split_group")?;
+        let image_sha256 = table.strings("image_sha256")?;
+        let licence = table.strings("licence")?;
+        let mut categories = table.lists("categories")?;
+        let mut attributes = table.lists("attributes")?;
+        let rows = images.into_iter().enumerate().map(|(at, image)| Self {
+            id: id.value(at).to_owned(),
+            image,
+            width: int_cell(&width, at),
+            height: int_cell(&height, at),
+            modality: modality[at],
+            categories: std::mem::take(&mut categories[at]),
+            attributes: std::mem::take(&mut attributes[at]),
+            dataset: cell(&dataset, at).unwrap_or_default(),
+            split: cell(&split, at).unwrap_or_else(|| "train".to_owned()),
+            split_group: cell(&split_group, at).unwrap_or_else(|| id.value(at).to_owned()),
+            image_sha256: cell(&image_sha256, at).unwrap_or_default(),
+            licence: cell(&licence, at),
+        });
+        Ok(rows.collect())
+    }
+}
+
+fn image_column<'a>(images: impl Iterator<Item = &'a ImageFile>) -> ArrayRef {
+    let (bytes, paths): (Vec<&[u8]>, Vec<&str>) = images
+        .map(|image| (image.bytes.as_slice(), image.path.as_str()))
+        .unzip();
+    Arc::new(StructArray::new(
+        image_fields(),
+        vec![
+            Arc::new(BinaryArray::from_vec(bytes)),
+            Arc::new(StringArray::from(paths)),
+        ],
+        None,
+    ))
+}
+
+fn bbox_column(boxes: impl Iterator<Item = Option<BoundingBox>>) -> ArrayRef {
+    let mut edges: [Int32Builder; 4] = Default::default();
+    let mut present = Vec::new();
+    for bbox in boxes {
+        let values = bbox.map(|b| [b.x0, b.y0, b.x1, b.y1]);
+        for (at, edge) in edges.iter_mut().enumerate() {
+            edge.append_option(values.map(|v| v[at]));
+        }
+        present.push(bbox.is_some());
+    }
+    let columns = edges.map(|mut edge| Arc::new(edge.finish()) as ArrayRef);
+    let nulls = NullBuffer::from(present);
+    Arc::new(StructArray::new(bbox_fields(), columns.into(), Some(nulls)))
+}
+
+fn list_column<'a>(lists: impl Iterator<Item = &'a Vec<String>>) -> ArrayRef {
+    let field = Field::new("element", DataType::Utf8, true);
+    let mut builder = ListBuilder::new(StringBuilder::new()).with_field(field);
+    for list in lists {
+        for word in list {
+            builder.values().append_value(word);
+        }
+        builder.append(true);
+    }
+    Arc::new(builder.finish())
+}
+
+/// Access to the columns of a batch by name; a missing column reads as nulls,
+/// a column of another but convertible type is converted.
+struct Columns<'a> {
+    batch: &'a RecordBatch,
+    table: Table,
+    file: &'a Path,
+}
+
+impl<'a> Columns<'a> {
+    fn new(batch: &'a RecordBatch, table: Table, file: &'a Path) -> Self {
+        Self { batch, table, file }
+    }
+
+    fn error(&self, column: &str, message: &str) -> DatasetError {
+        DatasetError::Schema {
+            path: self.file.to_path_buf(),
+            column: column.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    fn cast(&self, name: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+        if array.data_type() == target {
+            return Ok(Arc::clone(array));
+        }
+        let found = array.data_type();
+        let fail = |why: String| {
+            self.error(
+                name,
+                &format!("type is {found}, expected {target}{why}; is this a file of another kind?"),
+            )
+        };
+        if target == &DataType::Utf8 && (found.is_numeric() || found.is_nested()) {
+            return Err(fail(String::new()));
+        }
+        arrow::compute::cast(array, target).map_err(|e| fail(format!(" ({e})")))
+    }
+
+    fn column(&self, name: &str, target: &DataType) -> Result<Option<ArrayRef>> {
+        self.batch
+            .column_by_name(name)
+            .map(|array| self.cast(name, array, target))
+            .transpose()
+    }
+
+    fn strings(&self, name: &str) -> Result<Option<StringArray>> {
+        Ok(self
+            .column(name, &DataType::Utf8)?
+            .map(|array| array.as_string::<i32>().clone()))
+    }
+
+    fn required_strings(&self, name: &str) -> Result<StringArray> {
+        let array = self.strings(name)?.ok_or_else(|| {
+            let table = self.table.name();
+            self.error(name, &format!("is missing; every file of `{table}` needs it"))
+        })?;
+        if array.null_count() > 0 {
+            return Err(self.error(
+                name,
+                &format!("has {} empty cells; every row needs a value", array.null_count()),
+            ));
+        }
+        Ok(array)
+    }
+
+    fn ints(&self, name: &str) -> Result<Option<Int32Array>> {
+        Ok(self
+            .column(name, &DataType::Int32)?
+            .map(|array| array.as_primitive::<Int32Type>().clone()))
+    }
+
+    fn floats(&self, name: &str) -> Result<Option<Float32Array>> {
+        Ok(self
+            .column(name, &DataType::Float32)?
+            .map(|array| array.as_primitive::<Float32Type>().clone()))
+    }
+
+    fn modalities(&self) -> Result<Vec<Modality>> {
+        let names = self.required_strings("modality")?;
+        names
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(|(row, name)| {
+                name.parse().map_err(|e: crate::modality::UnknownModality| {
+                    self.error(&format!("modality, row {row} of its batch"), &e.to_string())
+                })
+            })
+            .collect()
+    }
+
+    /// The images; bytes are empty when they were not read.
+    fn images(&self) -> Result<Vec<ImageFile>> {
+        let array = self
+            .batch
+            .column_by_name("image")
+            .ok_or_else(|| self.error("image", "is missing"))?;
+        let Some(image) = array.as_struct_opt() else {
+            let found = array.data_type();
+            return Err(self.error("image", &format!("type is {found}, expected struct<bytes, path>")));
+        };
+        let child = |name: &str, target: DataType| {
+            image
+                .column_by_name(name)
+                .map(|array| self.cast(&format!("image.{name}"), array, &target))
+                .transpose()
+        };
+        let bytes = child("bytes", DataType::Binary)?;
+        let bytes = bytes.as_ref().map(|array| array.as_binary::<i32>());
+        let paths = child("path", DataType::Utf8)?;
+        let paths = paths.as_ref().map(|array| array.as_string::<i32>());
+        let images = (0..self.batch.num_rows()).map(|at| ImageFile {
+            bytes: bytes
+                .filter(|array| image.is_valid(at) && array.is_valid(at))
+                .map(|array| array.value(at).to_vec())
+                .unwrap_or_default(),
+            path: paths
+                .filter(|array| image.is_valid(at) && array.is_valid(at))
+                .map(|array| array.value(at).to_owned())
+                .unwrap_or_default(),
+        });
+        Ok(images.collect())
+    }
+
+    fn boxes(&self, name: &str) -> Result<Vec<Option<BoundingBox>>> {
+        let rows = self.batch.num_rows();
+        let Some(array) = self.column(name, &DataType::Struct(bbox_fields()))? else {
+            return Ok(vec![None; rows]);
+        };
+        let array = array.as_struct();
+        let edge = |at: usize| array.column(at).as_primitive::<Int32Type>();
+        let edges = [edge(0), edge(1), edge(2), edge(3)];
+        let boxes = (0..rows).map(|at| {
+            let whole = array.is_valid(at) && edges.iter().all(|edge| edge.is_valid(at));
+            whole.then(|| BoundingBox {
+                x0: edges[0].value(at),
+                y0: edges[1].value(at),
+                x1: edges[2].value(at),
+                y1: edges[3].value(at),
+            })
+        });
+        Ok(boxes.collect())
+    }
+
+    fn lists(&self, name: &str) -> Result<Vec<Vec<String>>> {
+        let rows = self.batch.num_rows();
+        let target = DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)));
+        let Some(array) = self.column(name, &target)? else {
+            return Ok(vec![Vec::new(); rows]);
+        };
+        let list = array.as_list::<i32>();
+        let lists = (0..rows).map(|at| {
+            if list.is_null(at) {
+                return Vec::new();
+            }
+            let words = list.value(at);
+            words.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+        });
+        Ok(lists.collect())
+    }
+}
+
+fn cell(column: &Option<StringArray>, at: usize) -> Option<String> {
+    let array = column.as_ref()?;
+    array.is_valid(at).then(|| array.value(at).to_owned())
+}
+
+fn int_cell(column: &Option<Int32Array>, at: usize) -> i32 {
+    column.as_ref().filter(|a| a.is_valid(at)).map_or(0, |a| a.value(at))
+}
+
+fn float_cell(column: &Option<Float32Array>, at: usize) -> Option<f32> {
+    column.as_ref().filter(|a| a.is_valid(at)).map(|a| a.value(at))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{drawn_label, drawn_pair, drawn_text};
+
+    #[test]
+    fn rows_go_through_arrow_unchanged() {
+        let mut pairs: Vec<_> = (0..7).map(|n| drawn_pair("book", n)).collect();
+        pairs[3].panel_bbox = None;
+        pairs[4].ocr_confidence = None;
+        pairs[5].review_reasons = vec!["low ocr".to_owned(), "两个".to_owned()];
+        let batch = PairRecord::to_batch(&pairs).unwrap();
+        assert_eq!(PairRecord::from_batch(&batch, Path::new("f")).unwrap(), pairs);
+        let texts: Vec<_> = (0..3).map(|n| drawn_text("c", n)).collect();
+        let batch = TextRecord::to_batch(&texts).unwrap();
+        assert_eq!(TextRecord::from_batch(&batch, Path::new("f")).unwrap(), texts);
+        let labels: Vec<_> = (0..3).map(|n| drawn_label("set", n)).collect();
+        let batch = LabelRecord::to_batch(&labels).unwrap();
+        assert_eq!(LabelRecord::from_batch(&batch, Path::new("f")).unwrap(), labels);
+        assert_eq!(metadata_batch(&pairs).unwrap().num_rows(), 7);
+    }
+
+    #[test]
+    fn wrong_columns_are_named() {
+        let batch = TextRecord::to_batch(&[drawn_text("c", 1)]).unwrap();
+        let error = PairRecord::from_batch(&batch, Path::new("x.parquet"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("x.parquet") && error.contains("`image`"), "{error}");
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let batch = RecordBatch::try_from_iter([("id", numbers)]).unwrap();
+        let error = TextRecord::from_batch(&batch, Path::new("x.parquet"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("`id`") && error.contains("Int32"), "{error}");
+    }
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        for path in [
+            "",
+            "/etc/x.png",
+            "a/../b.png",
+            "C:\\x.png",
+            "c:/x",
+            "a//b",
+            "./a",
+            "a\0b",
+        ] {
+            assert!(check_image_path(path).is_err(), "{path}");
+        }
+        for path in ["a.png", "book1/p012-fig2-12-A.png", "图/一.png", "a..b.png"] {
+            assert!(check_image_path(path).is_ok(), "{path}");
+        }
+        for split in ["", "../train", "a-b", "a b"] {
+            assert!(check_split(split).is_err(), "{split}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Helps for tests of this workspace: optional shared material, drawn records.
+
+use crate::hash::sha256_hex;
+use crate::ledger::LedgerEntry;
+use crate::modality::Modality;
+use crate::record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord, content_id};
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+/// The folder with optional real material: `$MM_SHARED`, else `../shared`
+/// beside the workspace. `None` (said on stderr) when neither exists.
+#[must_use]
+pub fn shared_dir() -> Option<PathBuf> {
+    let folder = match std::env::var_os("MM_SHARED") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+            let workspace = package.as_deref().and_then(Path::parent);
+            workspace.map_or_else(|| PathBuf::from("../shared"), |w| w.join("../shared"))
+        }
+    };
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!(
+        "skipped: no shared material at {} (set MM_SHARED to its folder)",
+        folder.display()
+    );
+    None
+}
+
+/// A small PNG of `width` x `height` pixels whose colours depend on `seed`.
+#[must_use]
+pub fn drawn_png(width: u32, height: u32, seed: u32) -> Vec<u8> {
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        let value = seed.wrapping_mul(2_654_435_761).wrapping_add(x * 7 + y * 13);
+        image::Rgb([(value >> 3) as u8, (value >> 11) as u8, (x * y) as u8])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .expect("a PNG in memory cannot fail");
+    bytes.into_inner()
+}
+
+/// A complete pair: figure `number`, panel `A`, modality and language by turns.
+#[must_use]
+pub fn drawn_pair(source_id: &str, number: u32) -> PairRecord {
+    let bytes = drawn_png(16 + number % 5, 12, number);
+    let sha = sha256_hex(&bytes);
+    let chinese = number % 3 == 0;
+    let figure = format!("{}-{}", 1 + number / 10, 1 + number % 10);
+    PairRecord {
+        id: content_id("pair", &[source_id.as_bytes(), figure.as_bytes(), &bytes]),
+        image: ImageFile {
+            bytes,
+            path: format!("{source_id}/fig{figure}-A.png"),
+        },
+        width: 16 + (number % 5) as i32,
+        height: 12,
+        modality: Modality::ALL[number as usize % 3],
+        caption_en: (!chinese).then(|| format!("Drusen at the macula, case {number}")),
+        caption_zh: chinese.then(|| format!("黄斑区玻璃膜疣，第{number}例")),
+        caption_en_origin: (!chinese).then(|| "ocr".to_owned()),
+        caption_zh_origin: chinese.then(|| "ocr".to_owned()),
+        caption_figure: Some(format!("Figure {figure} A Drusen at the macula")),
+        lang_original: Some(if chinese { "zh" } else { "en" }.to_owned()),
+        figure_no: Some(figure.clone()),
+        panel: Some("A".to_owned()),
+        panel_bbox: Some(BoundingBox {
+            x0: 1,
+            y0: 2,
+            x1: 101,
+            y1: 82,
+        }),
+        source_id: source_id.to_owned(),
+        source_page: Some(format!("page{number}.png")),
+        source_page_sha256: Some(sha256_hex(format!("{source_id} {number}").as_bytes())),
+        ocr_confidence: Some(0.9),
+        pair_confidence: Some(0.5 + (number % 5) as f32 / 10.0),
+        modality_confidence: None,
+        review_status: ReviewStatus::Auto,
+        review_reasons: Vec::new(),
+        quality_flags: vec!["small".to_owned()],
+        split: "train".to_owned(),
+        split_group: format!("{source_id}/{figure}"),
+        image_sha256: sha,
+        licence: None,
+    }
+}
+
+/// The ledger line that belongs to [`drawn_pair`].
+#[must_use]
+pub fn drawn_pair_ledger(record: &PairRecord) -> LedgerEntry {
+    let page = record.source_page.clone().unwrap_or_default();
+    let figure = record.figure_no.clone().unwrap_or_default();
+    LedgerEntry {
+        source_id: record.source_id.clone(),
+        input: format!("{page}#{figure}/A"),
+        kind: "panel".to_owned(),
+        state: "paired".to_owned(),
+        reason: None,
+        id: Some(record.id.clone()),
+        detail: None,
+    }
+}
+
+/// An utterance.
+#[must_use]
+pub fn drawn_text(source_id: &str, number: u32) -> TextRecord {
+    let text = format!("Question {number}: what does a cotton wool spot mean?");
+    TextRecord {
+        id: content_id("text", &[text.as_bytes()]),
+        text,
+        language: "en".to_owned(),
+        source_id: source_id.to_owned(),
+        licence: Some("CC-BY-4.0".to_owned()),
+        keywords: vec!["cotton wool spot".to_owned()],
+    }
+}
+
+/// A labelled image; every fourth one is in the test split.
+#[must_use]
+pub fn drawn_label(dataset: &str, number: u32) -> LabelRecord {
+    let bytes = drawn_png(20, 20, 1000 + number);
+    LabelRecord {
+        id: content_id("label", &[dataset.as_bytes(), &bytes]),
+        image: ImageFile {
+            path: format!("{dataset}/{number}.png"),
+            bytes: bytes.clone(),
+        },
+        width: 20,
+        height: 20,
+        modality: Modality::Cfp,
+        categories: vec![if number % 2 == 0 { "normal" } else { "glaucoma" }.to_owned()],
+        attributes: Vec::new(),
+        dataset: dataset.to_owned(),
+        split: if number % 4 == 0 { "test" } else { "train" }.to_owned(),
+        split_group: format!("{dataset}/{number}"),
+        image_sha256: sha256_hex(&bytes),
+        licence: None,
+    }
+}
