@@ -198,6 +198,9 @@ const REFERENCE_WORDS: [&str; 44] = [
     "insets",
 ];
 
+/// Characters of the longest atom (`viii`).
+const LONGEST_ATOM: usize = 4;
+
 /// Finds all marks in the characters `from..to`.
 pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
     let mut marks = Vec::new();
@@ -208,10 +211,20 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
             '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
             _ if is_circled_digit(c) => circled(n, i, from, to),
             _ if c.is_ascii_alphanumeric() => {
+                let word = word_end(n, i, to);
                 let initials = initialism(n, i, to);
-                let m = if initials > 0 { None } else { open(n, i, from, to) };
+                // No label is longer than four characters, and none starts inside a word.
+                let short = word - i <= LONGEST_ATOM || panel_word(n, i).is_some();
+                let m = if initials > 0 || !short {
+                    None
+                } else {
+                    open(n, i, from, to)
+                };
                 if m.is_none() {
-                    i = (initials.max(i + 1) - 1).max(end_of_word_or_list(n, i, from, to) - 1);
+                    i = initials
+                        .max(if short { end_of_list(n, i, from, to) } else { word })
+                        .max(word)
+                        - 1;
                 }
                 m
             }
@@ -242,22 +255,29 @@ fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
     if at >= i + 4 && !rising { at } else { 0 }
 }
 
-/// Where to go on when no label stands at `i`: behind the word, or behind a whole list
-/// (`vitamins B and C`), whose other members are no labels either.
-fn end_of_word_or_list(n: &Normalized, i: usize, from: usize, to: usize) -> usize {
+/// The end of the Latin word at `i`.
+fn word_end(n: &Normalized, i: usize, to: usize) -> usize {
     let mut end = i + 1;
     while end < to && n.at(end).is_ascii_alphanumeric() {
         end += 1;
     }
-    if matches!(
-        boundary(n, i, from),
-        Boundary::Word | Boundary::Reference | Boundary::Cjk
-    ) && let Some((atoms, list_end)) = group(n, i, to)
-        && atoms.len() > 1
-    {
-        return list_end;
-    }
     end
+}
+
+/// The end of a list (`vitamins B and C`) whose members are no labels because the first is none.
+fn end_of_list(n: &Normalized, i: usize, from: usize, to: usize) -> usize {
+    match group(n, i, to) {
+        Some((atoms, end))
+            if atoms.len() > 1
+                && matches!(
+                    boundary(n, i, from),
+                    Boundary::Word | Boundary::Reference | Boundary::Cjk
+                ) =>
+        {
+            end
+        }
+        _ => i + 1,
+    }
 }
 
 /// `(A)`, `[B, C]`, `(Panel A)`, `(AJ` and other brackets that OCR damaged.
@@ -647,7 +667,7 @@ fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
     let mut len = 0;
     while i + len < to && n.at(i + len).is_ascii_alphanumeric() {
         len += 1;
-        if len > 4 {
+        if len > LONGEST_ATOM {
             return None;
         }
     }

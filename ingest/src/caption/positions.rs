@@ -62,7 +62,7 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
         let c = n.at(i);
         let found = if is_cjk(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
-        } else if (c.is_ascii_alphabetic() || matches!(c, '(' | '[')) && !n.before(i).is_ascii_alphanumeric() {
+        } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() {
             english(n, i, from, to)
         } else {
             None
@@ -81,6 +81,14 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
         (Some(b), Some(a)) => Some(if a.score > b.score { a } else { b }),
         (b, a) => b.or(a),
     }
+}
+
+/// True for brackets and the first letters of place words, `the` and `far` among them.
+fn may_begin_place(c: char) -> bool {
+    matches!(
+        c.to_ascii_lowercase(),
+        '(' | '[' | 'l' | 'r' | 'u' | 't' | 'b' | 'm' | 'c' | 'f' | 's' | '1' | 'i'
+    )
 }
 
 fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
@@ -260,6 +268,9 @@ fn fix_label(label: &str, key: (u8, u8), damaged: bool) -> String {
 /// `Some(misread)` when the lower-case word stands at `i`, with at most one misread letter.
 fn same(n: &Normalized, i: usize, word: &str) -> Option<bool> {
     let mut misread = 0;
+    if !word.starts_with(n.at(i).to_ascii_lowercase()) && !word.starts_with('l') {
+        return None;
+    }
     for (k, want) in word.chars().enumerate() {
         if n.at(i + k).to_ascii_lowercase() != want {
             misread += 1;

@@ -6,7 +6,7 @@ use super::normalize::{Normalized, is_cjk, normalize};
 use super::positions::position_run;
 use super::run::{Context, Item, Mode, Run, best_run};
 use super::start::{Head, heads, skip_strays};
-use super::text::{entry, entry_before_label, join, words};
+use super::text::{entry, entry_before_label, join, legend, words};
 
 /// What the caller knows about a caption.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,8 @@ struct Stretch {
 struct Block {
     chinese: bool,
     preface: String,
+    /// Closing words that belong to the whole figure: scale bars, magnification, abbreviations.
+    legend: String,
     panels: Vec<(Vec<String>, String)>,
     issues: Vec<String>,
     doubt: f32,
@@ -315,6 +317,9 @@ fn body(
         Mode::Before => {
             block.preface = words(n.raw_slice(raw, from, found.items[0].start));
             before_texts(n, raw, to, &found, block);
+            if let Some(last) = block.panels.last().filter(|_| block.panels.len() > 1) {
+                block.legend = legend(&last.1).to_owned();
+            }
         }
         Mode::After => after_texts(n, raw, (from, to), &found, block),
     }
@@ -502,12 +507,11 @@ fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOption
                 labels: labels.clone(),
                 ..SplitPanel::default()
             };
-            set_language(&mut panel, first.chinese, &first.preface, text);
+            set_language(&mut panel, first.chinese, first, text);
             panel.text = text.clone();
-            panel.caption = join(&first.preface, text);
             if let Some(other) = blocks.get(1 - lead).filter(|_| blocks.len() == 2) {
                 match other_text(other, labels) {
-                    Some(text) => set_language(&mut panel, other.chinese, &other.preface, &text),
+                    Some(text) => set_language(&mut panel, other.chinese, other, &text),
                     None => doubt += 0.05,
                 }
             }
@@ -535,8 +539,15 @@ fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOption
     }
 }
 
-fn set_language(panel: &mut SplitPanel, chinese: bool, preface: &str, text: &str) {
-    let caption = Some(join(preface, text));
+fn set_language(panel: &mut SplitPanel, chinese: bool, block: &Block, text: &str) {
+    let mut caption = join(&block.preface, text);
+    if !block.legend.is_empty() && !text.ends_with(&block.legend) {
+        caption = join(&caption, &block.legend);
+    }
+    if panel.caption.is_empty() {
+        panel.caption.clone_from(&caption);
+    }
+    let caption = Some(caption);
     if chinese {
         panel.text_zh = Some(text.to_owned());
         panel.caption_zh = caption;

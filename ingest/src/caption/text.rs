@@ -83,6 +83,86 @@ pub fn entry_before_label(raw: &str) -> String {
     text
 }
 
+/// How sentences begin that close a caption and speak of the whole figure.
+const LEGEND_STARTS: [&str; 37] = [
+    "scale bar",
+    "bar =",
+    "bar,",
+    "bars",
+    "bar:",
+    "original magnification",
+    "magnification",
+    "all ",
+    "abbreviation",
+    "arrows ",
+    "arrowheads ",
+    "black arrows",
+    "white arrows",
+    "red arrows",
+    "yellow arrows",
+    "asterisks ",
+    "stars ",
+    "the arrows",
+    "these images",
+    "these figures",
+    "these panels",
+    "both ",
+    "images were",
+    "images are",
+    "the images",
+    "photographs were",
+    "error bars",
+    "data are",
+    "data were",
+    "data represent",
+    "values ",
+    "results ",
+    "*",
+    "标尺",
+    "比例尺",
+    "放大倍数",
+    "箭头均",
+];
+
+/// The closing sentences of `text` that speak of the whole figure, empty when there are none.
+pub fn legend(text: &str) -> &str {
+    let mut cut = text.len();
+    for (start, sentence) in sentences(text).into_iter().rev() {
+        let lower: String = sentence.chars().take(24).collect::<String>().to_lowercase();
+        let known = LEGEND_STARTS.iter().any(|w| lower.starts_with(w)) || is_abbreviation_list(sentence);
+        // The first sentence is always the panel's own.
+        if !known || start == 0 {
+            break;
+        }
+        cut = start;
+    }
+    text.get(cut..).unwrap_or("")
+}
+
+/// `CNV = choroidal neovascularization; RPE = retinal pigment epithelium`
+fn is_abbreviation_list(sentence: &str) -> bool {
+    sentence.matches(" = ").count() >= 2
+}
+
+/// Sentences and where they begin.
+fn sentences(text: &str) -> Vec<(usize, &str)> {
+    let mut out = Vec::new();
+    let mut start = 0;
+    let bytes = text.as_bytes();
+    for (at, c) in text.char_indices() {
+        let next = at + c.len_utf8();
+        let end = c == '。' || (c == '.' && bytes.get(next) == Some(&b' '));
+        if end {
+            out.push((start, &text[start..next]));
+            start = next + usize::from(bytes.get(next) == Some(&b' '));
+        }
+    }
+    if start < text.len() {
+        out.push((start, &text[start..]));
+    }
+    out
+}
+
 /// Preface and own words as one caption.
 pub fn join(preface: &str, text: &str) -> String {
     if preface.is_empty() {
