@@ -1,0 +1,128 @@
+//! Masked language model: BERT with a decoder tied to its word embeddings (Section IV-B).
+
+use burn::tensor::{Int, Tensor, activation};
+
+use super::{
+    bert::{Bert, TextConfig},
+    dropout::Dropout,
+    layers::{Init, LayerNorm, Linear},
+    walk::{Role, Slot, Walk, ints, join},
+};
+
+/// BERT's initial standard deviation.
+const INITIALIZER_RANGE: f64 = 0.02;
+
+/// Dense + GELU + layer norm, then the tied decoder with a bias of its own.
+#[derive(Clone, Debug)]
+pub struct MlmHead {
+    dense: Linear,
+    norm: LayerNorm,
+    bias: Tensor<1>,
+}
+
+impl MlmHead {
+    /// Fresh weights.
+    pub fn init(config: &TextConfig, init: &mut Init) -> Self {
+        let hidden = config.hidden_size;
+        Self {
+            dense: Linear::init_normal(hidden, hidden, INITIALIZER_RANGE, init),
+            norm: LayerNorm::init(hidden, config.layer_norm_eps, init),
+            bias: init.constant([config.vocab_size], 0.0),
+        }
+    }
+
+    /// hidden `[n, hidden]`, words `[vocabulary, hidden]` to logits `[n, vocabulary]`.
+    pub fn forward(&self, hidden: Tensor<2>, words: Tensor<2>) -> Tensor<2> {
+        let x = self.norm.forward(activation::gelu(self.dense.forward(hidden)));
+        let decoder = Linear {
+            weight: words,
+            bias: Some(self.bias.clone()),
+        };
+        decoder.forward(x)
+    }
+}
+
+impl Walk for MlmHead {
+    fn walk(&mut self, path: &str, visit: &mut dyn FnMut(&str, Role, Slot)) {
+        visit(&join(path, "bias"), Role::Trained, Slot::Vector(&mut self.bias));
+        self.dense.walk(&join(path, "transform.dense"), visit);
+        self.norm.walk(&join(path, "transform.LayerNorm"), visit);
+    }
+}
+
+/// `BertForMaskedLM`: keys `bert.*` and `cls.predictions.*`, the decoder tied.
+#[derive(Clone, Debug)]
+pub struct MaskedLm {
+    /// The encoder.
+    pub bert: Bert,
+    /// The prediction head.
+    pub head: MlmHead,
+}
+
+/// Tokens of one masked batch, on the host.
+pub struct MaskedBatch {
+    /// Rows, and tokens a row after padding.
+    pub shape: [usize; 2],
+    /// `[rows, tokens]` row by row, some replaced by the mask token.
+    pub ids: Vec<i64>,
+    /// 1 for tokens, 0 for padding.
+    pub mask: Vec<i64>,
+    /// The original token where it is to be predicted, [`IGNORE_LABEL`] elsewhere.
+    pub labels: Vec<i64>,
+}
+
+/// Label of a position that does not count.
+pub const IGNORE_LABEL: i64 = -100;
+
+/// Logits of the labelled positions, row-major, and their labels.
+pub struct MaskedPredictions {
+    /// `[n, vocabulary]`
+    pub logits: Tensor<2>,
+    /// `[n]`
+    pub labels: Tensor<1, Int>,
+}
+
+impl MaskedLm {
+    /// Fresh weights.
+    pub fn init(config: &TextConfig, init: &mut Init) -> Self {
+        Self {
+            bert: Bert::init(config, false, init),
+            head: MlmHead::init(config, init),
+        }
+    }
+
+    /// Predicts the labelled positions only; `None` when the batch has none.
+    pub fn forward(&self, batch: &MaskedBatch, dropout: &mut Dropout) -> Option<MaskedPredictions> {
+        let chosen: Vec<i64> = (0..)
+            .zip(&batch.labels)
+            .filter(|(_, label)| **label != IGNORE_LABEL)
+            .map(|(i, _)| i)
+            .collect();
+        if chosen.is_empty() {
+            return None;
+        }
+        let words = self.bert.word_embeddings();
+        let device = words.device().without_autodiff();
+        let labels = chosen.iter().map(|&i| batch.labels[i as usize]).collect();
+        let labels = ints(labels, [chosen.len()], &device);
+        let ids = ints(batch.ids.clone(), batch.shape, &device);
+        let mask = ints(batch.mask.clone(), batch.shape, &device);
+        let last = self.bert.forward(ids, mask, dropout).pop()?; // [rows, tokens, hidden]
+        let [rows, tokens, hidden] = last.dims();
+        let count = chosen.len();
+        let picked = last
+            .reshape([rows * tokens, hidden])
+            .select(0, ints(chosen, [count], &device));
+        Some(MaskedPredictions {
+            logits: self.head.forward(picked, words),
+            labels,
+        })
+    }
+}
+
+impl Walk for MaskedLm {
+    fn walk(&mut self, path: &str, visit: &mut dyn FnMut(&str, Role, Slot)) {
+        self.bert.walk(&join(path, "bert"), visit);
+        self.head.walk(&join(path, "cls.predictions"), visit);
+    }
+}

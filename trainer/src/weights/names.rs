@@ -1,0 +1,152 @@
+//! Key names of other programs and how they map to the reference names.
+//!
+//! The tables are data: a row each, with where it comes from.
+
+/// Whole-key aliases: released KeepFIT V1 and FLAIR weights.
+const KEY_ALIASES: &[(&str, &str)] = &[
+    (
+        "vision_model.projection_head_vision.projection.weight",
+        "vision_model.projection_head.projection.weight",
+    ),
+    (
+        "text_model.projection_head_text.projection.weight",
+        "text_model.projection_head.projection.weight",
+    ),
+];
+
+/// Old spellings inside a key: BERT checkpoints converted from TensorFlow.
+const ENDING_ALIASES: &[(&str, &str)] = &[
+    ("LayerNorm.gamma", "LayerNorm.weight"),
+    ("LayerNorm.beta", "LayerNorm.bias"),
+];
+
+/// Keys that carry nothing a model needs: position numbers of old BERT files.
+const IGNORED_ENDINGS: &[&str] = &["embeddings.position_ids", "embeddings.token_type_ids"];
+
+/// Where a data-parallel or compiled model put its keys.
+const WRAPPERS: &[&str] = &["module.", "_orig_mod."];
+
+/// The codebook in a SEED-Voken checkpoint, moving-average copy.
+pub const CODEBOOK_EMA: &str = "model_ema.quantizeembeddingweight";
+/// The codebook's key in every model, and the raw copy in a SEED-Voken checkpoint.
+pub const CODEBOOK: &str = "quantize.embedding.weight";
+
+/// Key after undoing wrappers, old spellings and version aliases; None for keys to be ignored.
+pub fn canonical(key: &str) -> Option<String> {
+    let mut key = key;
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| key.strip_prefix(wrapper)) {
+        key = inner;
+    }
+    if IGNORED_ENDINGS.iter().any(|ending| key.ends_with(ending)) {
+        return None;
+    }
+    if let Some((_, name)) = KEY_ALIASES.iter().find(|(alias, _)| *alias == key) {
+        return Some((*name).to_owned());
+    }
+    for (old, new) in ENDING_ALIASES {
+        if let Some(start) = key.strip_suffix(old) {
+            return Some(format!("{start}{new}"));
+        }
+    }
+    Some(key.to_owned())
+}
+
+/// What a file's keys say it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `vision_model.*`, `text_model.*`: KeepFIT V1, V2 line or FLAIR.
+    KeepFit,
+    /// `bert.*` with or without `cls.*`: a Hugging Face BERT for pretraining or masked language modelling.
+    BertWithHead,
+    /// `embeddings.*`, `encoder.layer.*`: a bare BertModel.
+    Bert,
+    /// `conv1.weight`, `layer1.*`: a torchvision ResNet.
+    ResNet,
+    /// `encoder.*`, `decoder.*`, `quantize.*`: an image tokeniser with its codebook.
+    Tokenizer,
+    /// None of these.
+    Unknown,
+}
+
+/// Recognises the layout from the canonical keys.
+pub fn layout<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Layout {
+    let any = |prefix: &str| keys.clone().any(|key| key.starts_with(prefix));
+    if any("vision_model.") || any("text_model.") {
+        Layout::KeepFit
+    } else if any("bert.") {
+        Layout::BertWithHead
+    } else if any("quantize.embedding") {
+        Layout::Tokenizer
+    } else if any("encoder.layer.") || any("embeddings.word_embeddings.") {
+        Layout::Bert
+    } else if any("layer1.") {
+        Layout::ResNet
+    } else {
+        Layout::Unknown
+    }
+}
+
+/// Key in the KeepFIT model of a canonical key of `layout`; None when the model has no use for it.
+pub fn to_keepfit(layout: Layout, key: &str) -> Option<String> {
+    match layout {
+        Layout::KeepFit | Layout::Unknown => Some(key.to_owned()),
+        Layout::BertWithHead => key.strip_prefix("bert.").map(|rest| format!("text_model.model.{rest}")),
+        Layout::Bert => Some(format!("text_model.model.{key}")),
+        Layout::ResNet => (!key.starts_with("fc.")).then(|| format!("vision_model.model.{key}")),
+        Layout::Tokenizer => (key == CODEBOOK).then(|| CODEBOOK.to_owned()),
+    }
+}
+
+/// Key in the masked language model of a canonical key of `layout`; None when the model has no use for it.
+/// The decoder is tied to the word embeddings, so its copies are dropped.
+pub fn to_masked_lm(layout: Layout, key: &str) -> Option<String> {
+    let key = match layout {
+        Layout::BertWithHead | Layout::Unknown => key.to_owned(),
+        Layout::Bert => format!("bert.{key}"),
+        Layout::KeepFit => format!("bert.{}", key.strip_prefix("text_model.model.")?),
+        Layout::ResNet | Layout::Tokenizer => return None,
+    };
+    let unused = ["bert.pooler.", "cls.predictions.decoder.", "cls.seq_relationship."];
+    (!unused.iter().any(|prefix| key.starts_with(prefix))).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn canonical_keys() {
+        for (key, expected) in [
+            (
+                "text_model.projection_head_text.projection.weight",
+                "text_model.projection_head.projection.weight",
+            ),
+            ("bert.embeddings.LayerNorm.gamma", "bert.embeddings.LayerNorm.weight"),
+            ("module._orig_mod.conv1.weight", "conv1.weight"),
+            ("attention.W_q.weight", "attention.W_q.weight"),
+        ] {
+            assert_eq!(canonical(key).unwrap(), expected);
+        }
+        assert_eq!(canonical("text_model.model.embeddings.position_ids"), None);
+    }
+
+    #[test]
+    fn layouts_and_their_targets() {
+        let kind = |keys: &[&'static str]| layout(keys.iter().copied().collect::<Vec<_>>().into_iter());
+        assert_eq!(kind(&["bert.x", "cls.predictions.bias"]), Layout::BertWithHead);
+        assert_eq!(
+            kind(&["encoder.conv_in.weight", "quantize.embedding.weight"]),
+            Layout::Tokenizer
+        );
+        assert_eq!(kind(&["layer1.0.conv1.weight"]), Layout::ResNet);
+        assert_eq!(to_keepfit(Layout::ResNet, "fc.bias"), None);
+        assert_eq!(
+            to_keepfit(Layout::BertWithHead, "bert.a").unwrap(),
+            "text_model.model.a"
+        );
+        assert_eq!(to_keepfit(Layout::BertWithHead, "cls.predictions.bias"), None);
+        assert_eq!(to_masked_lm(Layout::Bert, "pooler.dense.bias"), None);
+        assert_eq!(to_masked_lm(Layout::KeepFit, "text_model.model.a").unwrap(), "bert.a");
+    }
+}
