@@ -1,0 +1,33 @@
+# make demo   everything on a small drawn sample, on the CPU
+# make test   what has to pass before a change lands
+# make real   the same road on real material in ../shared
+.PHONY: help setup build demo test real bench clean
+
+SHARED ?= ../shared
+# The GPU build is type-checked together with the lints: one pass over the dependencies.
+GPU := --features trainer/wgpu,eval/wgpu
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	cargo build --release --workspace
+
+demo: build
+	target/release/road demo --out demo-out
+
+real: build
+	target/release/road real --shared $(SHARED) --out real-out --results docs/results.md
+
+test: setup
+	cargo fmt --all --check
+	cargo test --release --workspace --locked
+	target/release/road demo --short --out target/road-short
+	cargo clippy --release --workspace --all-targets --locked $(GPU) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked $(GPU)
+
+clean:
+	rm -rf demo-out real-out target/road-short

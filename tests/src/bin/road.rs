@@ -1,0 +1,56 @@
+//! `road`: runs every step from screenshots to a results table, and shows what came out.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tests::road;
+
+/// Run the whole road: ingest, dataset, trainer, eval, cards.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// On a small drawn sample.
+    Demo {
+        /// Folder for everything that is made.
+        #[arg(long, default_value = "demo-out")]
+        out: PathBuf,
+        /// A smaller sample, for tests.
+        #[arg(long)]
+        short: bool,
+    },
+    /// On real screenshots, photographs and texts.
+    Real {
+        /// Folder that holds `bench/` and `data/`.
+        #[arg(long, default_value = "../shared")]
+        shared: PathBuf,
+        /// Folder for everything that is made.
+        #[arg(long, default_value = "real-out")]
+        out: PathBuf,
+        /// Markdown page to write the results to.
+        #[arg(long)]
+        results: Option<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let (plan, results) = match Args::parse().command {
+        Command::Demo { out, short } => (road::plan::demo(&out, short), None),
+        Command::Real { shared, out, results } => (road::plan::real(&shared, &out)?, results),
+    };
+    let report = road::run(&plan)?;
+    road::finish(&plan, &report)?;
+    if let Some(path) = results {
+        road::results::write_markdown(&plan, &report, &path)?;
+        eprintln!("Wrote {}", path.display());
+    }
+    Ok(())
+}
