@@ -4,8 +4,10 @@
 //!
 //! Write with [`write::SourceUpdate`], read with [`read::Dataset`].
 
+pub mod cli;
 pub mod edits;
 pub mod error;
+pub mod explain;
 pub mod fs;
 mod guard;
 pub mod hash;
@@ -15,6 +17,7 @@ pub mod ledger;
 mod lock;
 pub mod modality;
 pub mod progress;
+pub mod query;
 pub mod read;
 pub mod record;
 mod rows;

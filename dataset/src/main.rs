@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `dataset` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dataset::cli::run()
+}

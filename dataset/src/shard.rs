@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const MAX_ROW_GROUP_ROWS: usize = 100;
 /// A row group is closed before it grows beyond this many bytes.
 pub const MAX_ROW_GROUP_BYTES: usize = 64 << 20;
+/// Rows of a row group of the copy without image bytes, which is scanned whole.
+const METADATA_ROW_GROUP_ROWS: usize = 65_536;
 /// A shard is closed once it has this many bytes.
 pub const SHARD_BYTES: usize = 500_000_000;
 /// zstd level of everything but image bytes.
@@ -43,7 +45,7 @@ pub(crate) fn writer_properties(schema: &SchemaRef) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_key_value_metadata(Some(key_values))
-        .set_max_row_group_row_count(None)
+        .set_max_row_group_row_count(Some(METADATA_ROW_GROUP_ROWS))
         .set_compression(zstd)
         .set_dictionary_enabled(true)
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -86,6 +88,13 @@ impl FileWriter {
         self.writer
             .write(batch)
             .and_then(|()| self.writer.flush())
+            .map_err(|e| DatasetError::parquet(&self.path, &e))
+    }
+
+    /// Adds rows; the settings decide where row groups end.
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer
+            .write(batch)
             .map_err(|e| DatasetError::parquet(&self.path, &e))
     }
 

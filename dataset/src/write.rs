@@ -606,7 +606,7 @@ impl MetadataCopy {
         if let Some((file, count)) = &mut *self.open.borrow_mut() {
             let pairs = R::as_pairs(rows);
             let batch = metadata_batch(pairs).map_err(|e| DatasetError::invalid(METADATA_FILE, e.to_string()))?;
-            file.write(&batch)?;
+            file.append(&batch)?;
             *count += pairs.len() as u64;
         }
         Ok(())

@@ -1,0 +1,213 @@
+//! The command line: `dataset validate | stats | query | explain | ...`.
+
+use crate::error::DatasetError;
+use crate::read::Dataset;
+use crate::{explain, query, validate};
+use clap::{Parser, Subcommand};
+use query::output::Format;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Everything was processed.
+const DONE: u8 = 0;
+/// Finished, but something was found or rejected.
+const FOUND: u8 = 1;
+/// Could not start or go on.
+const FAILED: u8 = 2;
+
+#[derive(Parser)]
+#[command(
+    name = "dataset",
+    version,
+    about = "Look into, check and work on a dataset folder",
+    after_help = "Exit codes: 0 done; 1 done, and something was found wrong or rejected; 2 could not start or go on.\n\
+                  JSON goes to stdout, everything else to stderr."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check files, schema, pictures, ids, splits, ledger and edits
+    #[command(
+        after_help = "Examples:\n  dataset validate build/dataset\n  dataset validate build/dataset --skip-pictures | jq .problems\n\n\
+                      Findings go to stderr, a JSON summary to stdout. Exit code 1 when there are problems."
+    )]
+    Validate {
+        /// The dataset folder
+        dataset: PathBuf,
+        /// Leave out reading and decoding every picture
+        #[arg(long)]
+        skip_pictures: bool,
+    },
+    /// Run SQL over pairs, text, labels, ledger and edits
+    #[command(after_help = "Examples:\n  \
+        dataset query build/dataset \"SELECT modality, COUNT(*) AS n FROM pairs GROUP BY modality\"\n  \
+        dataset query build/dataset \"SELECT id, caption_en FROM pairs WHERE review_status = 'needs-review'\" --out todo.csv\n  \
+        dataset query build/dataset \"SELECT state, reason, COUNT(*) AS n FROM ledger GROUP BY state, reason ORDER BY n DESC\"\n  \
+        dataset query build/dataset \"SELECT id, image FROM pairs LIMIT 5\" --format json\n\n\
+        Pictures are read only when the statement names the column `image` or `image_path`;\n`SELECT *` gives all other columns.")]
+    Query {
+        /// The dataset folder
+        dataset: PathBuf,
+        /// One SQL statement
+        sql: String,
+        /// Format; by default a table, or what the name of --out says
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        /// Write to this file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Rows of the table shown on stdout; 0 for all
+        #[arg(long, default_value_t = 40)]
+        rows: usize,
+    },
+    /// Tell where a row came from, step by step
+    #[command(
+        after_help = "Examples:\n  dataset explain build/dataset pair-0123456789abcdef0123\n  dataset explain build/dataset pair-0123456789abcdef0123 --json"
+    )]
+    Explain {
+        /// The dataset folder
+        dataset: PathBuf,
+        /// The id of a pair, utterance or labelled image
+        id: String,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Parses the arguments and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { FAILED } else { DONE });
+        }
+    };
+    match execute(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<u8, DatasetError> {
+    match command {
+        Command::Validate { dataset, skip_pictures } => {
+            let options = validate::Options {
+                pictures: !skip_pictures,
+            };
+            let report = validate::validate(&dataset, options)?;
+            print_report(&report);
+            emit_json(&report)?;
+            Ok(if report.valid { DONE } else { FOUND })
+        }
+        Command::Query {
+            dataset,
+            sql,
+            format,
+            out,
+            rows,
+        } => {
+            let dataset = Dataset::open(&dataset)?;
+            let format = choose_format(format, out.as_deref())?;
+            let frame = query::run(&dataset, &sql)?;
+            let limit = (rows > 0 && out.is_none()).then_some(rows);
+            let bytes = query::output::render(&frame, format, limit)?;
+            match out {
+                Some(path) => {
+                    crate::fs::write_atomic(&path, &bytes)?;
+                    eprintln!("{} rows written to {}", frame.height(), path.display());
+                }
+                None => emit(&bytes)?,
+            }
+            Ok(DONE)
+        }
+        Command::Explain { dataset, id, json } => {
+            let dataset = Dataset::open(&dataset)?;
+            let explanation = explain::explain(&dataset, &id)?;
+            if json {
+                emit_json(&explanation)?;
+            } else {
+                emit(explain::render(&explanation).as_bytes())?;
+            }
+            Ok(DONE)
+        }
+    }
+}
+
+fn choose_format(format: Option<Format>, out: Option<&std::path::Path>) -> Result<Format, DatasetError> {
+    let extension = out.and_then(|path| path.extension()).and_then(|e| e.to_str());
+    match (format, out, extension) {
+        (Some(Format::Parquet), None, _) => Err(DatasetError::invalid(
+            "--format parquet",
+            "is no text; give a file with --out FILE",
+        )),
+        (Some(format), ..) => Ok(format),
+        (None, None, _) => Ok(Format::Table),
+        (None, Some(_), Some("csv")) => Ok(Format::Csv),
+        (None, Some(_), Some("json" | "jsonl")) => Ok(Format::Json),
+        (None, Some(_), Some("parquet")) => Ok(Format::Parquet),
+        (None, Some(_), Some("txt")) => Ok(Format::Table),
+        (None, Some(path), _) => Err(DatasetError::invalid(
+            path.display().to_string(),
+            "the name does not tell the format; add --format csv, json, parquet or table",
+        )),
+    }
+}
+
+fn print_report(report: &validate::Report) {
+    for finding in &report.warning_list {
+        eprintln!("warning: [{}] {}: {}", finding.check, finding.place, finding.message);
+    }
+    for finding in &report.problem_list {
+        eprintln!("problem: [{}] {}: {}", finding.check, finding.place, finding.message);
+    }
+    let shown = (report.problem_list.len() + report.warning_list.len()) as u64;
+    let all: u64 = report.problem_count() + report.warnings.values().sum::<u64>();
+    if all > shown {
+        eprintln!("... and {} more findings", all - shown);
+    }
+    let rows: Vec<String> = report
+        .rows
+        .iter()
+        .map(|(table, count)| format!("{table} {count}"))
+        .collect();
+    let verdict = if report.valid { "valid" } else { "NOT valid" };
+    let rows = if rows.is_empty() {
+        "no rows".to_owned()
+    } else {
+        rows.join(", ")
+    };
+    eprintln!(
+        "{verdict}: {rows}; {} pictures decoded; {} problems, {} warnings",
+        report.pictures_checked,
+        report.problem_count(),
+        report.warnings.values().sum::<u64>()
+    );
+}
+
+fn emit_json(value: &impl serde::Serialize) -> Result<(), DatasetError> {
+    let mut text = serde_json::to_vec(value).map_err(|e| DatasetError::invalid("output", e.to_string()))?;
+    text.push(b'\n');
+    emit(&text)
+}
+
+/// Writes to stdout; a reader that has gone away is no error.
+fn emit(bytes: &[u8]) -> Result<(), DatasetError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(DatasetError::io(std::path::Path::new("stdout"), "write", error))
+        }
+        _ => Ok(()),
+    }
+}

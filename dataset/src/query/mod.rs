@@ -1,0 +1,183 @@
+//! SQL over the tables of a dataset folder, through polars.
+//!
+//! Image bytes are only read by queries that name the column `image`; `SELECT *`
+//! gives all other columns.
+
+pub mod output;
+mod tables;
+
+use crate::error::{DatasetError, Result};
+use crate::guard::quietly;
+use crate::read::Dataset;
+use polars::prelude::DataFrame;
+use polars::sql::SQLContext;
+
+/// Tables that a query may name.
+pub const TABLES: [&str; 5] = ["pairs", "text", "labels", "ledger", "edits"];
+
+/// Runs one SQL statement.
+///
+/// # Errors
+/// The statement is not valid SQL or names unknown tables or columns (the
+/// message lists the known ones); or a file cannot be read.
+pub fn run(dataset: &Dataset, sql: &str) -> Result<DataFrame> {
+    let words = words_outside_quotes(sql);
+    let uses = |name: &str| words.iter().any(|word| word == name);
+    let with_images = uses("image") || uses("image_path");
+    let mut context = SQLContext::new();
+    // Tables that the statement does not name are not even opened.
+    for name in TABLES.into_iter().filter(|&name| uses(name)) {
+        context.register(name, tables::table(dataset, name, with_images)?);
+    }
+    let outcome = quietly(|| context.execute(sql).and_then(|frame| frame.collect()));
+    outcome
+        .map_err(|message| sql_error(dataset, &words, &message))?
+        .map_err(|error| sql_error(dataset, &words, &error.to_string()))
+}
+
+/// The error with what would help: which tables and columns there are.
+fn sql_error(dataset: &Dataset, words: &[String], message: &str) -> DatasetError {
+    let mut hint = String::new();
+    let named: Vec<&str> = TABLES
+        .into_iter()
+        .filter(|name| words.iter().any(|word| word == name))
+        .collect();
+    if named.is_empty() {
+        hint += &format!("\nTables: {}.", TABLES.join(", "));
+    }
+    for name in named {
+        let columns = tables::columns(dataset, name);
+        hint += &format!("\nColumns of {name}: {}.", columns.join(", "));
+    }
+    let message = message.trim_end_matches('.');
+    DatasetError::invalid("SQL", format!("{message}{hint}"))
+}
+
+/// Identifiers of a statement in lower case, without string literals and
+/// comments; quoted identifiers count.
+fn words_outside_quotes(sql: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut literal = false;
+    let mut comment = false;
+    let mut previous = ' ';
+    for c in sql.chars().chain([' ']) {
+        if comment {
+            comment = c != '\n';
+        } else if c == '\'' {
+            literal = !literal;
+        } else if literal {
+        } else if c.is_alphanumeric() || c == '_' {
+            word.extend(c.to_lowercase());
+            previous = c;
+            continue;
+        } else if c == '-' && previous == '-' {
+            comment = true;
+        }
+        if !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        previous = c;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{drawn_label, drawn_pair, drawn_pair_ledger};
+    use crate::write::SourceUpdate;
+    use std::path::Path;
+
+    fn folder_with_pairs() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();
+        for number in 0..30 {
+            let record = drawn_pair("book", number);
+            update.push_ledger(drawn_pair_ledger(&record)).unwrap();
+            update.push_pair(record).unwrap();
+        }
+        update.commit().unwrap();
+        let mut update = SourceUpdate::labels(folder.path(), "set").unwrap();
+        for number in 0..4 {
+            update.push_label(drawn_label("set", number)).unwrap();
+        }
+        update.commit().unwrap();
+        folder
+    }
+
+    fn csv(folder: &Path, sql: &str) -> String {
+        let frame = run(&Dataset::open(folder).unwrap(), sql).unwrap();
+        String::from_utf8(output::render(&frame, output::Format::Csv, None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn counts_by_modality() {
+        let folder = folder_with_pairs();
+        let sql = "SELECT modality, COUNT(*) AS n FROM pairs GROUP BY modality ORDER BY modality";
+        assert_eq!(csv(folder.path(), sql), "modality,n\nCFP,10\nFFA,10\nOCT,10\n");
+        let sql = "SELECT state, COUNT(*) AS n FROM ledger GROUP BY state";
+        assert_eq!(csv(folder.path(), sql), "state,n\npaired,30\n");
+        let sql = "SELECT p.panel, l.input FROM pairs p JOIN ledger l ON p.id = l.id WHERE p.figure_no = '2-3'";
+        assert_eq!(csv(folder.path(), sql), "panel,input\nA,page12.png#2-3/A\n");
+    }
+
+    #[test]
+    fn missing_tables_are_empty_with_their_columns() {
+        let folder = folder_with_pairs();
+        assert_eq!(
+            csv(folder.path(), "SELECT id, text, keywords FROM text"),
+            "id,text,keywords\n"
+        );
+        assert_eq!(csv(folder.path(), "SELECT COUNT(*) AS n FROM edits"), "n\n0\n");
+        let empty = tempfile::tempdir().unwrap();
+        let header = csv(empty.path(), "SELECT * FROM pairs");
+        assert!(
+            header.starts_with("id,image_path,width") && header.lines().count() == 1,
+            "{header}"
+        );
+        assert_eq!(csv(empty.path(), "SELECT id, image FROM labels"), "id,image\n");
+    }
+
+    #[test]
+    fn pictures_come_only_when_named() {
+        let folder = folder_with_pairs();
+        let star = csv(
+            folder.path(),
+            "SELECT * FROM pairs WHERE modality = 'image' OR figure_no = '1-1'",
+        );
+        assert!(star.contains("book/fig1-1-A.png") && !star.contains("image,"), "{star}");
+        let named = csv(folder.path(), "SELECT id, image FROM pairs LIMIT 1");
+        assert!(named.contains("iVBOR"), "a PNG in base64: {named}");
+        let labels = csv(
+            folder.path(),
+            "SELECT image_path, categories FROM labels ORDER BY image_path LIMIT 1",
+        );
+        assert_eq!(labels, "image_path,categories\nset/0.png,\"[\"\"normal\"\"]\"\n");
+        // Without the picture files' bytes the query still works: overwrite them.
+        let data = folder.path().join("data/train-00000-of-00001.parquet");
+        std::fs::write(&data, b"gone").unwrap();
+        assert_eq!(csv(folder.path(), "SELECT COUNT(*) AS n FROM pairs"), "n\n30\n");
+    }
+
+    #[test]
+    fn errors_say_what_there_is() {
+        let folder = folder_with_pairs();
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let message = |sql: &str| run(&dataset, sql).unwrap_err().to_string();
+        assert!(message("SELECT caption FROM pairs").contains("caption_en"));
+        assert!(message("SELECT * FROM images").contains("Tables: pairs, text"));
+        assert!(message("SELEC").contains("Tables"));
+        assert!(message("").contains("Tables"));
+    }
+
+    #[test]
+    fn words_of_a_statement() {
+        let words = words_outside_quotes("SELECT \"image\" FROM pairs -- text\nWHERE x='labels' AND y=1");
+        assert_eq!(
+            words,
+            ["select", "image", "from", "pairs", "where", "x", "and", "y", "1"]
+        );
+    }
+}
