@@ -215,10 +215,10 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
                 let initials = initialism(n, i, to);
                 // No label is longer than four characters, and none starts inside a word.
                 let short = word - i <= LONGEST_ATOM || panel_word(n, i).is_some();
-                let m = if initials > 0 || !short {
-                    None
-                } else {
-                    open(n, i, from, to)
+                let m = match (initials, short) {
+                    (0, true) => open(n, i, from, to),
+                    (0, false) => run_together(n, word, from, to),
+                    _ => None,
                 };
                 if m.is_none() {
                     i = initials
@@ -253,6 +253,30 @@ fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
         at += 2;
     }
     if at >= i + 4 && !rising { at } else { 0 }
+}
+
+/// `tissuesA) Photograph`: the label runs into the word that ends at `word`.
+fn run_together(n: &Normalized, word: usize, from: usize, to: usize) -> Option<Mark> {
+    let joined =
+        n.at(word) == ')' && word < to && n.before(word).is_ascii_uppercase() && n.at(word - 2).is_ascii_lowercase();
+    if !joined || inside_open_bracket(n, word, from) {
+        return None;
+    }
+    let mut mark = finish(
+        n,
+        (word - 1, word + 1),
+        vec![Atom {
+            start: word - 1,
+            len: 1,
+            range: false,
+        }],
+        Form::Close,
+        from,
+        to,
+        0.2,
+    );
+    mark.boundary = Boundary::Space;
+    Some(mark)
 }
 
 /// The end of the Latin word at `i`.
@@ -443,9 +467,11 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         _ => return None,
     };
     let strict = !matches!(form, Form::Bare | Form::Glued | Form::Comma | Form::Pause);
+    // `Macular hole A．彩照`: a foreign word before a label of a Chinese caption.
+    let before_chinese = boundary == Boundary::Word && strict && is_cjk(n.at(n.skip_space(end)));
     let wanted = match boundary {
         Boundary::Word | Boundary::Reference => {
-            form == Form::Close && damage == 0.0 && !inside_open_bracket(n, i, from)
+            before_chinese || form == Form::Close && damage == 0.0 && !inside_open_bracket(n, i, from)
         }
         Boundary::Cjk => matches!(form, Form::Dot | Form::Colon | Form::Close),
         _ => true,
@@ -454,7 +480,11 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     if !wanted || (!strict && boundary == Boundary::Conjunction) {
         return None;
     }
-    Some(finish(n, (i, end), atoms, form, from, to, damage))
+    let mut mark = finish(n, (i, end), atoms, form, from, to, damage);
+    if before_chinese {
+        mark.boundary = Boundary::Space;
+    }
+    Some(mark)
 }
 
 /// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
@@ -505,7 +535,7 @@ fn finish(
 }
 
 /// True when a bracket opened before `i` is still open there.
-fn inside_open_bracket(n: &Normalized, i: usize, from: usize) -> bool {
+pub(super) fn inside_open_bracket(n: &Normalized, i: usize, from: usize) -> bool {
     (from..i)
         .rev()
         .take(80)
@@ -564,7 +594,7 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     match p {
         '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
         _ if line || blanks > 1 => return Boundary::Line,
-        ',' | '、' => return Boundary::Comma,
+        ',' | '、' | '(' | '[' => return Boundary::Comma,
         ')' | ']' | '"' | '\'' | '%' | '*' => return Boundary::Space,
         '和' | '及' | '与' => return Boundary::Conjunction,
         '见' | '如' | '同' | '图' => return Boundary::Reference,
@@ -710,9 +740,12 @@ pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Vec<Atom>, usize)> 
         let (Some((ca, va)), Some((cb, vb))) = (class(n, &last), class(n, &next)) else {
             break;
         };
+        let one_roman = |a: &Atom| matches!(n.at(a.start), 'i' | 'v' | 'x' | 'I' | 'V' | 'X');
         let roman = |c: u8| matches!(c, 1 | 2 | 6 | 7);
-        let same =
-            ca == cb || (roman(ca) && roman(cb) && ca.max(cb) >= 6) || (ca == 1 && cb == 4) || (ca == 2 && cb == 5);
+        let same = ca == cb
+            || (roman(ca) && roman(cb) && ca.max(cb) >= 6 && one_roman(&last) && one_roman(&next))
+            || (ca == 1 && cb == 4)
+            || (ca == 2 && cb == 5);
         let steps = if ca == cb { vb == va + 1 } else { true };
         let after = n.at(next_at + next.len);
         // `B-scan`, `C/D`, `A, A 40-year-old`: the second letter belongs to a word.

@@ -6,6 +6,8 @@
 //! [`labels`] (what a label may mean), [`run`] (the best run of labels) and
 //! [`split`] (panels with their own words).
 
+#[cfg(test)]
+mod grammar_tests;
 pub mod labels;
 pub mod marks;
 pub mod normalize;

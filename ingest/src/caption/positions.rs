@@ -1,6 +1,6 @@
 //! Labels by place: left, right, top, 左图, 右上, 第一行.
 
-use super::marks::{Boundary, boundary};
+use super::marks::{Boundary, boundary, inside_open_bracket};
 use super::normalize::{Normalized, is_cjk};
 use super::run::{Context, Item, Mode, Run};
 
@@ -222,7 +222,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
     };
     let here = boundary(n, i, from);
     // Counted words need their noun: `First, ...` is a way to begin a sentence.
-    if key.0 > 10 && !noun || closed > to {
+    if key.0 > 10 && !noun || closed > to || !paren && inside_open_bracket(n, i, from) {
         return None;
     }
     let label: String = (label_from..if paren { label_end } else { end.max(label_end) })

@@ -6,7 +6,7 @@ use super::normalize::{Normalized, is_cjk, normalize};
 use super::positions::position_run;
 use super::run::{Context, Item, Mode, Run, best_run};
 use super::start::{Head, heads, skip_strays};
-use super::text::{entry, entry_before_label, join, legend, words};
+use super::text::{after_first_sentence, entry, entry_before_label, join, legend, words};
 
 /// What the caller knows about a caption.
 #[derive(Debug, Clone, Copy, Default)]
@@ -166,9 +166,11 @@ fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
     // Long English stretches inside the Chinese part: the caption is bilingual panel by panel.
     let inside = longest_latin(n, first, last);
     if lower(last + 1, to) >= LONG && inside * 3 < lower(last + 1, to) && inside < 40 {
-        let cut =
-            (last + 1..to).find(|&i| matches!(n.at(i), ' ' | '\n') && n.at(n.skip_space(i)).is_ascii_alphabetic());
-        let cut = cut.or_else(|| (last + 1..to).find(|&i| n.at(i).is_ascii_alphabetic()));
+        let letter = |i: usize| n.at(n.skip_space(i)).is_ascii_alphabetic();
+        let cut = (last + 1..to)
+            .find(|&i| matches!(n.before(i), '。' | '\n') && letter(i))
+            .or_else(|| (last + 1..to).find(|&i| matches!(n.at(i), ' ' | '\n') && letter(i)))
+            .or_else(|| (last + 1..to).find(|&i| n.at(i).is_ascii_alphabetic()));
         return cut.filter(|&c| c < to);
     }
     if lower(from, first) >= LONG && inside * 3 < lower(from, first) && inside < 40 {
@@ -319,6 +321,9 @@ fn body(
             before_texts(n, raw, to, &found, block);
             if let Some(last) = block.panels.last().filter(|_| block.panels.len() > 1) {
                 block.legend = legend(&last.1).to_owned();
+                if block.legend.is_empty() && !block.chinese && is_one_sentence_list(n, raw, &found) {
+                    block.legend = after_first_sentence(&last.1).to_owned();
+                }
             }
         }
         Mode::After => after_texts(n, raw, (from, to), &found, block),
@@ -359,6 +364,17 @@ fn before_texts(n: &Normalized, raw: &str, to: usize, run: &Run, block: &mut Blo
     }
 }
 
+/// True when the entries are members of one sentence (`(a) one, (b) two and (c) three.`): what
+/// follows that sentence speaks of the whole figure.
+fn is_one_sentence_list(n: &Normalized, raw: &str, run: &Run) -> bool {
+    run.items.len() > 2
+        && run.items.windows(2).all(|w| {
+            let text = n.raw_slice(raw, w[0].end, w[1].start).trim();
+            let open = !text.ends_with(['.', ';', ':']) || run.items.len() > 3 && text.ends_with(';');
+            open && !text.contains(". ")
+        })
+}
+
 /// Texts that stand before their labels. The first begins where its sentence begins.
 fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
     let first = &run.items[0];
@@ -381,7 +397,11 @@ fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run,
     if tail.chars().filter(|c| c.is_alphanumeric()).count() >= 3 {
         // Words behind the last label belong to the figure as a whole.
         for panel in &mut block.panels {
-            panel.1 = join(&panel.1, &tail);
+            panel.1 = match tail.chars().next() {
+                Some(c) if is_cjk(c) => format!("{}{tail}", panel.1),
+                Some(c) if c.is_lowercase() => format!("{} {tail}", panel.1),
+                _ => join(&panel.1, &tail),
+            };
         }
     }
 }

@@ -50,6 +50,8 @@ pub fn words(raw: &str) -> String {
         let closes = text.matches([')', '）']).count();
         text = if closes > opens && text.starts_with([')', '）']) {
             text.trim_start_matches([')', '）']).trim_matches(EDGE)
+        } else if closes > opens && text.ends_with([')', '）']) {
+            text.trim_end_matches([')', '）']).trim_matches(EDGE)
         } else if opens > closes && text.ends_with(['(', '（']) {
             text.trim_end_matches(['(', '（']).trim_matches(EDGE)
         } else {
@@ -84,7 +86,7 @@ pub fn entry_before_label(raw: &str) -> String {
 }
 
 /// How sentences begin that close a caption and speak of the whole figure.
-const LEGEND_STARTS: [&str; 37] = [
+const LEGEND_STARTS: [&str; 52] = [
     "scale bar",
     "bar =",
     "bar,",
@@ -107,17 +109,32 @@ const LEGEND_STARTS: [&str; 37] = [
     "these figures",
     "these panels",
     "both ",
-    "images were",
-    "images are",
+    "images ",
     "the images",
-    "photographs were",
+    "photographs ",
     "error bars",
-    "data are",
-    "data were",
-    "data represent",
+    "data ",
     "values ",
     "results ",
     "*",
+    "shown ",
+    "immunohistochem",
+    "immunostain",
+    "hematoxylin",
+    "haematoxylin",
+    "h&e",
+    "h & e",
+    "h-e",
+    "p value",
+    "p-value",
+    "p <",
+    "p<",
+    "n =",
+    "n=",
+    "insets ",
+    "note:",
+    "courtesy",
+    "reproduced",
     "标尺",
     "比例尺",
     "放大倍数",
@@ -137,6 +154,14 @@ pub fn legend(text: &str) -> &str {
         cut = start;
     }
     text.get(cut..).unwrap_or("")
+}
+
+/// The sentences behind the first one, when there are any.
+pub fn after_first_sentence(text: &str) -> &str {
+    sentences(text)
+        .get(1)
+        .and_then(|(start, _)| text.get(*start..))
+        .unwrap_or("")
 }
 
 /// `CNV = choroidal neovascularization; RPE = retinal pigment epithelium`

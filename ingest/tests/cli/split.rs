@@ -1,0 +1,93 @@
+//! `ingest split` from the command line.
+
+use assert_cmd::Command;
+
+fn split(stdin: &str) -> (i32, Vec<serde_json::Value>) {
+    let output = Command::cargo_bin("ingest")
+        .unwrap()
+        .arg("split")
+        .write_stdin(stdin)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    (
+        output.status.code().unwrap(),
+        lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
+    )
+}
+
+#[test]
+fn captions_come_back_in_order_with_their_panels() {
+    let (code, lines) = split(
+        "{\"id\": \"b\", \"caption\": \"图2-3　黄斑裂孔。A．彩照；B、C．造影\"}\n\n{\"id\": 7, \"caption\": \"Fig. 4 Drusen\", \"panels\": 1}\n",
+    );
+    assert_eq!(code, 0);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["id"], "b");
+    assert_eq!(lines[0]["figure_no"], "2-3");
+    assert_eq!(lines[0]["panels"][1]["labels"], serde_json::json!(["B", "C"]));
+    assert_eq!(lines[0]["panels"][1]["caption"], "黄斑裂孔。造影");
+    assert_eq!(lines[1]["id"], 7);
+    assert_eq!(lines[1]["panels"][0]["labels"], serde_json::json!([]));
+    assert_eq!(lines[1]["panels"][0]["text"], "Drusen");
+}
+
+#[test]
+fn a_bad_line_is_answered_and_harms_no_other() {
+    let (code, lines) = split("{\"id\": 1}\nnot json\n{\"id\": 2, \"caption\": \"图1 眼底\"}\n");
+    assert_eq!(code, 1);
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0]["error"].as_str().unwrap().contains("caption"));
+    assert_eq!(lines[1]["line"], 2);
+    assert_eq!(lines[2]["figure_no"], "1");
+}
+
+#[test]
+fn the_development_captions_keep_their_scores() {
+    let Some(shared) = dataset::testing::shared_dir() else {
+        println!("skipped: no shared material");
+        return;
+    };
+    let text = std::fs::read_to_string(shared.join("bench/captions/dev.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let input: String = rows
+        .iter()
+        .map(|r| serde_json::json!({"id": r["id"], "caption": r["caption"]}).to_string() + "\n")
+        .collect();
+    let (code, answers) = split(&input);
+    assert_eq!(code, 0);
+    let labels = |v: &serde_json::Value| {
+        let mut all: Vec<String> = v["panels"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|p| {
+                p["labels"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|l| l.as_str().unwrap().to_owned())
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let (mut clean, mut clean_right, mut noised, mut noised_right) = (0, 0, 0, 0);
+    for (row, answer) in rows.iter().zip(&answers) {
+        let style = row["style"].as_str().unwrap();
+        // Positions and circled digits come back as printed, the truth has them in one form.
+        if row["kind"] == "real" || style.contains("pos") || style.contains("circled") {
+            continue;
+        }
+        let right = usize::from(labels(&row["expected"]) == labels(answer));
+        if row["noised"] == true {
+            noised += 1;
+            noised_right += right;
+        } else {
+            clean += 1;
+            clean_right += right;
+        }
+    }
+    assert!(clean_right * 100 >= clean * 97, "{clean_right} of {clean}");
+    assert!(noised_right * 100 >= noised * 90, "{noised_right} of {noised}");
+}
