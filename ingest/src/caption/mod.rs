@@ -6,8 +6,10 @@
 //! [`labels`] (what a label may mean), [`run`] (the best run of labels) and
 //! [`split`] (panels with their own words).
 
+pub mod context;
 #[cfg(test)]
 mod grammar_tests;
+pub mod group;
 pub mod labels;
 pub mod marks;
 pub mod normalize;

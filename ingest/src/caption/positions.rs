@@ -1,6 +1,6 @@
 //! Labels by place: left, right, top, 左图, 右上, 第一行.
 
-use super::marks::{Boundary, boundary, inside_open_bracket};
+use super::context::{Boundary, boundary, inside_open_bracket};
 use super::normalize::{Normalized, is_cjk};
 use super::run::{Context, Item, Mode, Run};
 

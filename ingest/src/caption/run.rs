@@ -6,8 +6,9 @@
 //! every label left out between two marks costs. The best run over families and
 //! over the two modes (label before its text, label after its text) wins.
 
+use super::context::{Boundary, Follow};
 use super::labels::{Family, damaged_values, value};
-use super::marks::{Boundary, Follow, Form, Mark};
+use super::marks::{Form, Mark};
 use super::normalize::Normalized;
 
 /// Where the labels stand.

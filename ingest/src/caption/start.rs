@@ -4,8 +4,9 @@
 //! ([`find_caption_start`]), where running text such as `如图1-2所示` or
 //! `Figure 2-3 shows` must not be taken for a caption.
 
+use super::context::{Boundary, boundary};
+use super::group::group;
 use super::labels::{Family, damaged_values, value};
-use super::marks::{Boundary, boundary, group};
 use super::normalize::{Normalized, is_cjk, normalize};
 
 /// The beginning of a caption on an OCR line.
