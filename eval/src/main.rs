@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! `eval`: see `eval --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eval::cli::run()
+}

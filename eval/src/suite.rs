@@ -1,0 +1,12 @@
+//! Suites: many data sets, models and settings in one command, with cached features and one report.
+
+pub mod cache;
+pub mod charts;
+pub mod config;
+pub mod html;
+pub mod model;
+pub mod printed;
+pub mod results;
+pub mod run;
+pub mod sources;
+pub mod tables;

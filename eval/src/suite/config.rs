@@ -1,0 +1,378 @@
+//! Suite files: data sets, models and settings of one results table, in TOML.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{EvalError, Result};
+use crate::folds::{Amount, Splitting};
+use crate::protocol::{DEFAULT_FOLDS, Method};
+use crate::statistics::DEFAULT_REPLICATES;
+use crate::tip_adapter::Mode;
+
+/// A suite as written in its file. Relative paths count from the folder of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Title of the report.
+    pub name: String,
+    /// Words below the title.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of adapter weights and bootstrap.
+    #[serde(default)]
+    pub seed: u64,
+    /// Folds behind every number.
+    #[serde(default = "default_folds")]
+    pub folds: usize,
+    /// random (the paper's) or stratified.
+    #[serde(default = "default_splits")]
+    pub splits: Splitting,
+    /// paper or reference.
+    #[serde(default = "default_mode")]
+    pub mode: Mode,
+    /// Bootstrap draws behind the intervals.
+    #[serde(default = "default_bootstrap")]
+    pub bootstrap: usize,
+    /// Train on what there is of a class with too few images.
+    #[serde(default)]
+    pub allow_short_classes: bool,
+    /// The paper's printed numbers (paper-tables.json), to print beside ours.
+    #[serde(default)]
+    pub printed: Option<PathBuf>,
+    /// Methods to run.
+    #[serde(default = "all_methods")]
+    pub methods: Vec<Method>,
+    /// Training images per class for the three adapters.
+    #[serde(default = "paper_shots")]
+    pub shots: Vec<usize>,
+    /// Training share of the linear probe.
+    #[serde(default = "probe_share")]
+    pub linear_probe_shots: String,
+    /// Data sets.
+    #[serde(rename = "dataset")]
+    pub datasets: Vec<DatasetConfig>,
+    /// Models.
+    #[serde(rename = "model")]
+    pub models: Vec<ModelConfig>,
+}
+
+fn default_folds() -> usize {
+    DEFAULT_FOLDS
+}
+fn default_splits() -> Splitting {
+    Splitting::Random
+}
+fn default_mode() -> Mode {
+    Mode::Paper
+}
+fn default_bootstrap() -> usize {
+    DEFAULT_REPLICATES
+}
+fn all_methods() -> Vec<Method> {
+    vec![
+        Method::ZeroShot,
+        Method::ClipAdapter,
+        Method::TipAdapter,
+        Method::TipAdapterF,
+        Method::LinearProbe,
+    ]
+}
+fn paper_shots() -> Vec<usize> {
+    vec![1, 5, 10]
+}
+fn probe_share() -> String {
+    "80%".to_string()
+}
+
+/// Which rows the folds of few-shot methods and the linear probe are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoldRows {
+    /// The rows of the named split, as zero-shot: nothing that the model may have trained on is scored.
+    #[default]
+    Split,
+    /// All rows of the set, as the paper does with sets that the model never saw.
+    All,
+}
+
+/// One data set: exactly one of `folder` (with `set`), `tree` or `features_only`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetConfig {
+    /// Name in the tables; a name of the paper finds its printed numbers.
+    pub name: String,
+    /// CFP, FFA, OCT or OTHER: groups the tables.
+    pub modality: dataset::modality::Modality,
+    /// A dataset folder.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// Label set in the dataset folder.
+    #[serde(default)]
+    pub set: Option<String>,
+    /// Split to score; without it every row.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// A folder with one folder of images per class.
+    #[serde(default)]
+    pub tree: Option<PathBuf>,
+    /// Rows of the few-shot folds.
+    #[serde(default)]
+    pub fold_rows: FoldRows,
+    /// Where to get the images, shown when they are absent.
+    #[serde(default)]
+    pub download: Option<String>,
+    /// Pattern around every prompt, `{}` stands for it.
+    #[serde(default = "bare_prompt")]
+    pub template: String,
+    /// Classes in label order.
+    #[serde(rename = "class")]
+    pub classes: Vec<ClassConfig>,
+}
+
+fn bare_prompt() -> String {
+    "{}".to_string()
+}
+
+/// One class: how to find its images and how to describe it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassConfig {
+    /// Name in the tables.
+    pub name: String,
+    /// Categories or folder names that mean this class; the name itself when left out.
+    #[serde(default, rename = "match")]
+    pub matches: Vec<String>,
+    /// Descriptions; the class vector is the mean of their vectors.
+    pub prompts: Vec<String>,
+}
+
+impl ClassConfig {
+    /// Categories or folder names that mean this class.
+    pub fn match_names(&self) -> Vec<&str> {
+        if self.matches.is_empty() {
+            vec![self.name.as_str()]
+        } else {
+            self.matches.iter().map(String::as_str).collect()
+        }
+    }
+}
+
+/// One model: a trainer run, or feature files of any other model.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Name in the tables.
+    pub name: String,
+    /// Run folder or checkpoint of the trainer.
+    #[serde(default)]
+    pub run: Option<PathBuf>,
+    /// Feature files by data set name.
+    #[serde(default)]
+    pub features: BTreeMap<String, FeatureFiles>,
+    /// Log of the logit scale; a trainer run brings its own.
+    #[serde(default)]
+    pub logit_scale: Option<f64>,
+}
+
+/// Feature files of one model for one data set, as `eval run` reads them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureFiles {
+    /// path, label, features and/or projected.
+    pub images: PathBuf,
+    /// class, label, projected; without it only the linear probe runs.
+    #[serde(default)]
+    pub texts: Option<PathBuf>,
+}
+
+impl Suite {
+    /// Reads and checks a suite; paths come back relative to the current folder.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|e| EvalError::io(file, e))?;
+        let mut suite: Self = toml::from_str(&text).map_err(|e| EvalError::input(file, e.to_string()))?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        suite.printed.iter_mut().for_each(resolve);
+        for set in &mut suite.datasets {
+            set.folder.iter_mut().chain(&mut set.tree).for_each(resolve);
+        }
+        for model in &mut suite.models {
+            model.run.iter_mut().for_each(resolve);
+            for files in model.features.values_mut() {
+                resolve(&mut files.images);
+                files.texts.iter_mut().for_each(resolve);
+            }
+        }
+        suite.check().map_err(|problem| EvalError::input(file, problem))?;
+        Ok(suite)
+    }
+
+    /// Settings of the linear probe.
+    pub fn probe_amount(&self) -> std::result::Result<Amount, String> {
+        self.linear_probe_shots.parse()
+    }
+
+    /// (method, shots) of every run, in table order.
+    pub fn settings(&self) -> Vec<(Method, Amount)> {
+        let probe = self.probe_amount().unwrap_or(Amount::Percent(80));
+        let of = |method: Method| match method {
+            Method::ZeroShot => vec![(method, Amount::Count(0))],
+            Method::LinearProbe => vec![(method, probe)],
+            _ => self.shots.iter().map(|&k| (method, Amount::Count(k))).collect(),
+        };
+        self.methods.iter().flat_map(|&m| of(m)).collect()
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        unique("dataset", self.datasets.iter().map(|d| d.name.as_str()))?;
+        unique("model", self.models.iter().map(|m| m.name.as_str()))?;
+        self.probe_amount().map_err(|e| format!("linear_probe_shots: {e}"))?;
+        if self.methods.is_empty() {
+            return Err("methods is empty; name at least one, such as \"zero-shot\"".into());
+        }
+        if self.folds == 0 || self.shots.contains(&0) {
+            return Err("folds and shots must be at least 1".into());
+        }
+        for set in &self.datasets {
+            set.check().map_err(|e| format!("dataset '{}': {e}", set.name))?;
+        }
+        for model in &self.models {
+            if model.run.is_some() != model.features.is_empty() {
+                return Err(format!(
+                    "model '{}': give either run (a trainer run folder) or features (Parquet files by data set)",
+                    model.name
+                ));
+            }
+            if let Some(unknown) = model
+                .features
+                .keys()
+                .find(|k| !self.datasets.iter().any(|d| d.name == **k))
+            {
+                return Err(format!(
+                    "model '{}': features name '{unknown}', which is no dataset of this suite",
+                    model.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DatasetConfig {
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.folder.is_some() && self.tree.is_some() {
+            return Err("give folder (a dataset folder) or tree (a folder per class), not both".into());
+        }
+        if self.folder.is_some() && self.set.is_none() {
+            return Err("folder needs set, the name of its label set".into());
+        }
+        if self.folder.is_none() && (self.set.is_some() || self.split.is_some()) {
+            return Err("set and split belong to a dataset folder; give folder".into());
+        }
+        if self.classes.len() < 2 {
+            return Err(format!("has {} classes; at least two are needed", self.classes.len()));
+        }
+        if !self.template.contains("{}") {
+            return Err(format!("template '{}' has no {{}} for the prompt", self.template));
+        }
+        unique("class", self.classes.iter().map(|c| c.name.as_str()))?;
+        unique("match", self.classes.iter().flat_map(ClassConfig::match_names))?;
+        match self
+            .classes
+            .iter()
+            .find(|c| c.prompts.is_empty() || c.prompts.iter().any(|p| p.trim().is_empty()))
+        {
+            Some(class) => Err(format!("class '{}' needs prompts, none of them empty", class.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The prompts of a class, each within the template.
+    pub fn prompts(&self, class: &ClassConfig) -> Vec<String> {
+        class.prompts.iter().map(|p| self.template.replace("{}", p)).collect()
+    }
+}
+
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let mut none = true;
+    for name in names {
+        none = false;
+        if name.trim().is_empty() {
+            return Err(format!("a {what} has an empty name"));
+        }
+        if !seen.insert(name.to_lowercase()) {
+            return Err(format!("{what} '{name}' appears twice"));
+        }
+    }
+    if none { Err(format!("names no {what}")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "demo"
+[[dataset]]
+name = "ODIR200x3"
+modality = "CFP"
+tree = "images"
+template = "A fundus photograph of {}"
+class = [ { name = "normal", prompts = ["healthy"] }, { name = "cataract", match = ["cat", "CAT2"], prompts = ["opaque lens", "haze"] } ]
+[[model]]
+name = "tiny"
+run = "run"
+"#;
+
+    fn read(text: &str) -> Result<Suite> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("suite.toml");
+        std::fs::write(&file, text).unwrap();
+        Suite::read(&file)
+    }
+
+    #[test]
+    fn defaults_are_the_papers() {
+        let suite = read(GOOD).unwrap();
+        assert_eq!(suite.settings().len(), 1 + 9 + 1);
+        assert_eq!((suite.folds, suite.bootstrap), (5, 1000));
+        assert_eq!(
+            suite.datasets[0].prompts(&suite.datasets[0].classes[1])[0],
+            "A fundus photograph of opaque lens"
+        );
+        assert!(suite.datasets[0].tree.as_ref().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (change, to, expected) in [
+            ("name = \"demo\"", "name = \"demo\"\nfold = 5", "unknown field `fold`"),
+            ("run = \"run\"", "", "model 'tiny': give either run"),
+            ("tree = \"images\"", "folder = \"d\"", "folder needs set"),
+            (
+                "prompts = [\"healthy\"]",
+                "prompts = []",
+                "class 'normal' needs prompts",
+            ),
+            ("\"CAT2\"", "\"cat\"", "match 'cat' appears twice"),
+            ("fundus photograph of {}", "fundus photograph", "has no {}"),
+            ("\"CFP\"", "\"XRAY\"", "XRAY"),
+            (
+                "run = \"run\"",
+                "features.OTHER = { images = \"x\" }",
+                "no dataset of this suite",
+            ),
+        ] {
+            assert!(GOOD.contains(change), "{change}");
+            let error = read(&GOOD.replace(change, to)).unwrap_err().to_string();
+            assert!(
+                error.contains(expected) && error.contains("suite.toml"),
+                "{change}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A model as the suite sees it: something that turns images and texts into vectors.
+
+use std::path::Path;
+
+use image::RgbImage;
+
+use super::cache::ImageVectors;
+
+/// Source of image and text vectors. Text vectors must not depend on their neighbours in a call.
+pub trait FeatureSource {
+    /// Vectors of images, in order.
+    fn embed_images(&self, images: &[RgbImage]) -> anyhow::Result<Vec<ImageVectors>>;
+    /// Projected vectors of texts, in order.
+    fn embed_texts(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>>;
+    /// Log of the learnt logit scale.
+    fn logit_scale(&self) -> f64;
+    /// Hash of the weights.
+    fn weights_sha256(&self) -> String;
+    /// Name of the preprocessing; with the weights it keys the feature cache.
+    fn preprocessing(&self) -> String;
+}
+
+/// Opens a trainer run or checkpoint on a device.
+pub fn open_trainer_run(run: &Path, device: &str) -> anyhow::Result<Box<dyn FeatureSource>> {
+    anyhow::bail!(
+        "{}: this build cannot open trainer runs on {device}; give feature files",
+        run.display()
+    )
+}
+
+/// Class vector: mean of the normalised vectors of its descriptions, not normalised again (as the released code).
+pub fn class_vector(source: &dyn FeatureSource, prompts: &[String]) -> anyhow::Result<Vec<f32>> {
+    let vectors = source.embed_texts(prompts)?;
+    let width = vectors.first().map_or(0, Vec::len);
+    let mut mean = vec![0.0f64; width];
+    for (vector, prompt) in vectors.iter().zip(prompts) {
+        let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        if vector.len() != width || !length.is_finite() || length == 0.0 {
+            anyhow::bail!(
+                "the vector of prompt '{prompt}' has {} numbers and length {length}",
+                vector.len()
+            );
+        }
+        mean.iter_mut()
+            .zip(vector)
+            .for_each(|(m, v)| *m += f64::from(*v) / length / vectors.len() as f64);
+    }
+    Ok(mean.into_iter().map(|m| m as f32).collect())
+}

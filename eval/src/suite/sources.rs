@@ -1,0 +1,277 @@
+//! The images of a data set: rows of a dataset folder, or files in a folder per class.
+//!
+//! Listing needs names and hashes only; image bytes are read when a feature is missing from the cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use dataset::read::{Columns, Dataset};
+use serde::{Deserialize, Serialize};
+
+use super::config::DatasetConfig;
+
+/// One labelled image of a data set.
+#[derive(Debug, Clone)]
+pub struct SetImage {
+    /// Name in predictions: its path in the set.
+    pub name: String,
+    /// Class index in the order of the suite.
+    pub class: usize,
+    /// Hash of its bytes.
+    pub sha256: String,
+    /// Whether it belongs to the split that is scored.
+    pub in_split: bool,
+}
+
+/// An image that could not be used.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rejected {
+    /// Its name.
+    pub image: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// All images of a set that belong to a class of the suite.
+#[derive(Debug, Clone, Default)]
+pub struct ImageSet {
+    /// Images, in protocol order.
+    pub images: Vec<SetImage>,
+    /// Images whose category no class of the suite names, by category.
+    pub left_out: BTreeMap<String, u64>,
+    /// Images that belong to several classes, or cannot be read.
+    pub rejected: Vec<Rejected>,
+}
+
+/// File extensions that count as images in a folder per class.
+const IMAGE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "gif", "ppm"];
+
+/// Hashes of files by (set, path): size and time of change decide whether a file is read again.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct HashIndex(BTreeMap<String, FileStamp>);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct FileStamp {
+    bytes: u64,
+    changed_ns: u64,
+    sha256: String,
+}
+
+impl HashIndex {
+    /// Hash of a file, from the index when size and time of change are as they were. Counts files read.
+    fn hash(&mut self, key: String, file: &Path, files_read: &mut u64) -> std::io::Result<String> {
+        let meta = std::fs::metadata(file)?;
+        let changed = meta
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos() as u64);
+        if let Some(known) = self
+            .0
+            .get(&key)
+            .filter(|k| k.bytes == meta.len() && k.changed_ns == changed)
+        {
+            return Ok(known.sha256.clone());
+        }
+        *files_read += 1;
+        let sha256 = dataset::hash::sha256_hex(&std::fs::read(file)?);
+        self.0.insert(
+            key,
+            FileStamp {
+                bytes: meta.len(),
+                changed_ns: changed,
+                sha256: sha256.clone(),
+            },
+        );
+        Ok(sha256)
+    }
+}
+
+/// Lists the images of a set. `files_read` counts image files that had to be opened for their hash.
+pub fn list(config: &DatasetConfig, index: &mut HashIndex, files_read: &mut u64) -> anyhow::Result<ImageSet> {
+    let set = match (&config.folder, &config.tree) {
+        (Some(folder), _) => list_folder(config, folder)?,
+        (_, Some(tree)) => list_tree(config, tree, index, files_read)?,
+        _ => anyhow::bail!(
+            "dataset '{}' has neither folder nor tree; only models with feature files can be scored on it",
+            config.name
+        ),
+    };
+    for (class, with) in config.classes.iter().enumerate() {
+        if !set.images.iter().any(|i| i.class == class && i.in_split) {
+            let split = config
+                .split
+                .as_ref()
+                .map(|s| format!(" in split '{s}'"))
+                .unwrap_or_default();
+            anyhow::bail!(
+                "dataset '{}': class '{}' has no image{split} (looked for {:?}; other categories there: {:?})",
+                config.name,
+                with.name,
+                with.match_names(),
+                set.left_out.keys().collect::<Vec<_>>()
+            );
+        }
+    }
+    Ok(set)
+}
+
+fn absent(config: &DatasetConfig, place: &Path) -> anyhow::Error {
+    let hint = config.download.as_ref().map(|d| format!("; {d}")).unwrap_or_default();
+    anyhow::anyhow!("dataset '{}': folder {} is absent{hint}", config.name, place.display())
+}
+
+/// Class whose match names hold one of the categories; an error text when several classes do.
+fn class_of(config: &DatasetConfig, categories: &[String]) -> Result<Option<usize>, String> {
+    let named = |class: usize| {
+        config.classes[class]
+            .match_names()
+            .iter()
+            .any(|m| categories.iter().any(|c| c.eq_ignore_ascii_case(m)))
+    };
+    let found: Vec<usize> = (0..config.classes.len()).filter(|&c| named(c)).collect();
+    match found[..] {
+        [] => Ok(None),
+        [class] => Ok(Some(class)),
+        _ => Err(format!(
+            "categories {categories:?} belong to {} classes of the suite",
+            found.len()
+        )),
+    }
+}
+
+fn list_folder(config: &DatasetConfig, folder: &Path) -> anyhow::Result<ImageSet> {
+    if !folder.is_dir() {
+        return Err(absent(config, folder));
+    }
+    let dataset = Dataset::open(folder)?;
+    let name = config.set.as_deref().unwrap_or_default();
+    let sets = dataset.label_sets();
+    if !sets.iter().any(|s| s == name) {
+        anyhow::bail!(
+            "dataset '{}': {} has no label set '{name}' (sets there: {sets:?})",
+            config.name,
+            folder.display()
+        );
+    }
+    let mut set = ImageSet::default();
+    let mut splits = BTreeSet::new();
+    for record in dataset.labels(Some(name), Columns::WithoutImageBytes)? {
+        let record = record?;
+        match class_of(config, &record.categories) {
+            Ok(Some(class)) => {
+                let in_split = config.split.as_ref().is_none_or(|s| *s == record.split);
+                set.images.push(SetImage {
+                    name: record.image.path,
+                    class,
+                    sha256: record.image_sha256,
+                    in_split,
+                });
+            }
+            Ok(None) => *set.left_out.entry(record.categories.join(" + ")).or_default() += 1,
+            Err(reason) => set.rejected.push(Rejected {
+                image: record.image.path,
+                reason,
+            }),
+        }
+        splits.insert(record.split);
+    }
+    if let Some(split) = config.split.as_ref().filter(|s| !splits.contains(*s)) {
+        anyhow::bail!(
+            "dataset '{}': label set '{name}' has no split '{split}' (splits there: {splits:?})",
+            config.name
+        );
+    }
+    Ok(set)
+}
+
+fn list_tree(
+    config: &DatasetConfig,
+    tree: &Path,
+    index: &mut HashIndex,
+    files_read: &mut u64,
+) -> anyhow::Result<ImageSet> {
+    if !tree.is_dir() {
+        return Err(absent(config, tree));
+    }
+    let mut set = ImageSet::default();
+    let mut found: Vec<(usize, PathBuf, String)> = Vec::new(); // class, file, name
+    for folder in dataset::fs::list_sorted(tree)?.into_iter().filter(|p| p.is_dir()) {
+        let category = folder
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let files = image_files(&folder)?;
+        match class_of(config, std::slice::from_ref(&category)) {
+            Ok(Some(class)) => found.extend(files.into_iter().map(|f| {
+                let name = f.strip_prefix(tree).unwrap_or(&f).to_string_lossy().replace('\\', "/");
+                (class, f, name)
+            })),
+            Ok(None) => *set.left_out.entry(category).or_default() += files.len() as u64,
+            Err(reason) => set.rejected.push(Rejected {
+                image: category,
+                reason,
+            }),
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| dataset::fs::natural_cmp(&a.2, &b.2)));
+    for (class, file, name) in found {
+        match index.hash(format!("{}/{name}", config.name), &file, files_read) {
+            Ok(sha256) => set.images.push(SetImage {
+                name,
+                class,
+                sha256,
+                in_split: true,
+            }),
+            Err(error) => set.rejected.push(Rejected {
+                image: name,
+                reason: format!("cannot be read: {error}"),
+            }),
+        }
+    }
+    Ok(set)
+}
+
+fn image_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let path = entry?.into_path();
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_lowercase())
+            .unwrap_or_default();
+        if path.is_file() && IMAGE_EXTENSIONS.contains(&extension.as_str()) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Hands the bytes of the images named by `wanted` (hashes) to `each`, one after the other, each hash once.
+pub fn read_images(
+    config: &DatasetConfig,
+    set: &ImageSet,
+    wanted: &BTreeSet<String>,
+    mut each: impl FnMut(&SetImage, Vec<u8>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut open: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    if let Some(folder) = &config.folder {
+        let by_hash: BTreeMap<&str, &SetImage> = set.images.iter().map(|i| (i.sha256.as_str(), i)).collect();
+        for record in Dataset::open(folder)?.labels(config.set.as_deref(), Columns::All)? {
+            let record = record?;
+            if open.remove(record.image_sha256.as_str())
+                && let Some(image) = by_hash.get(record.image_sha256.as_str())
+            {
+                each(image, record.image.bytes)?;
+            }
+        }
+        return Ok(());
+    }
+    let Some(tree) = &config.tree else { return Ok(()) };
+    for image in &set.images {
+        if open.remove(image.sha256.as_str()) {
+            each(image, std::fs::read(tree.join(&image.name))?)?;
+        }
+    }
+    Ok(())
+}

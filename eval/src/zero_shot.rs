@@ -1,0 +1,15 @@
+//! Zero-shot classification: softmax(exp(s) · V · Tᵀ), paper Section V.
+
+use crate::vectors::{Rows, dot, softmax};
+
+/// Class probabilities [rows][classes] of projected images against projected class texts.
+///
+/// `scale` is the exponential of the learnt log scale.
+pub fn probabilities(images: &Rows, texts: &Rows, scale: f64) -> Vec<Vec<f64>> {
+    let one = |image: &[f64]| {
+        let mut logits: Vec<f64> = texts.iter().map(|t| scale * dot(image, t)).collect();
+        softmax(&mut logits);
+        logits
+    };
+    images.iter().map(one).collect()
+}
