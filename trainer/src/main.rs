@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `trainer` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    trainer::cli::run()
+}

@@ -1,0 +1,127 @@
+//! `trainer keepfit`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::training::{TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib};
+use crate::config::KeepfitConfig;
+use crate::model::bert::TextConfig;
+use crate::model::keepfit::KeepFitModel;
+use crate::model::walk::Walk;
+use crate::stage::keepfit::{KeepfitStage, build};
+use crate::stage::{Started, resolve, start};
+
+/// Joint training on public label sets and MM-Retinal pairs.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Public images and their categories come from labels/ of the dataset folders, MM-Retinal pairs from
+data/; only rows with split \"train\" are used. Ablations of the paper are keys of the config:
+semantic, appearance, mm, text_init. RUN/model.safetensors has the reference's key names.
+
+Examples:
+  trainer keepfit --config trainer/configs/tiny-keepfit.toml
+  trainer keepfit --config trainer/configs/small-keepfit.toml --set modality=OCT --out runs/oct
+  trainer keepfit --config trainer/configs/paper-keepfit.toml --dry-run
+  trainer keepfit --resume runs/oct")]
+pub struct Args {
+    #[command(flatten)]
+    training: TrainingArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The config, the data or the checkpoint cannot be used, or a step failed.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let request = args.training.request();
+    if args.training.dry_run {
+        return dry_run(&resolve(&request)?);
+    }
+    let started: Started<KeepfitConfig> = start(&request)?;
+    if let Some(code) = already_done(&started.run, &started.standing)? {
+        return Ok(code);
+    }
+    let mut stage = KeepfitStage::new(&started.config, &started.run.path)?;
+    stage.describe(&started.run)?;
+    let plan = stage.plan();
+    let rejected = stage.rejected().len();
+    train_and_report(&mut stage, &plan, &started.run, rejected)
+}
+
+/// Vocabulary of Bio_ClinicalBERT, assumed where no tokeniser is at hand.
+const CLINICAL_BERT_VOCABULARY: usize = 28_996;
+
+fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
+    let mut assumed = Vec::new();
+    let text = match build::open_tokenizer(config).and_then(|tokenizer| build::text_config(config, &tokenizer)) {
+        Ok(text) => text,
+        Err(error) => {
+            assumed.push(format!("a vocabulary of {CLINICAL_BERT_VOCABULARY} pieces ({error:#})"));
+            TextConfig {
+                vocab_size: CLINICAL_BERT_VOCABULARY,
+                hidden_size: config.text_hidden,
+                num_hidden_layers: config.text_layers,
+                num_attention_heads: config.text_heads,
+                intermediate_size: config.text_intermediate,
+                max_position_embeddings: config.text_positions,
+                ..TextConfig::bert_base()
+            }
+        }
+    };
+    let codebook = if config.appearance {
+        Some(match build::read_codebook(&config.codebook_init) {
+            Ok(tensor) => [tensor.shape[0], tensor.shape[1]],
+            Err(error) => {
+                assumed.push(format!("a codebook of 16384 codes of width 256 ({error:#})"));
+                [16_384, 256]
+            }
+        })
+    } else {
+        None
+    };
+    let shape = build::model_config(config, text, codebook);
+    let device = crate::device::training(&crate::device::select("cpu")?);
+    let parameters = KeepFitModel::init(&shape, config.seed, &device)?.trained_elements();
+    let spool = std::env::temp_dir();
+    let steps = KeepfitStage::new(config, &spool).map(|stage| stage.plan().total_steps);
+    let halves = if config.mm { 2.0 } else { 1.0 };
+    let mut floats = bert_floats(&shape.text, config.batch, config.max_tokens) + vision_floats(config);
+    if let Some([codes, _]) = codebook {
+        let side = (config.image_size / 32) as f64;
+        floats += 6.0 * config.batch as f64 * side * side * codes as f64;
+    }
+    println!(
+        "{}",
+        json!({
+            "kind": "keepfit",
+            "parameters": parameters,
+            "memory_mib": {
+                "weights_gradients_moments": weights_mib(parameters),
+                "activations_estimate": floats_mib(halves * floats),
+            },
+            "steps": steps.as_ref().ok(),
+            "steps_unknown_because": steps.as_ref().err().map(|error| format!("{error:#}")),
+            "assumed": assumed,
+            "deviations": build::deviations(config),
+        })
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Values that a ResNet pass over one batch keeps for its backward pass: a block keeps about two
+/// maps for each of its three convolutions.
+fn vision_floats(config: &KeepfitConfig) -> f64 {
+    let mut side = config.image_size as f64 / 2.0;
+    let mut floats = 2.0 * side * side * config.vision_width as f64;
+    side /= 2.0;
+    for (stage, blocks) in config.vision_layers.iter().enumerate() {
+        if stage > 0 {
+            side /= 2.0;
+        }
+        let width = (config.vision_width << stage) as f64;
+        floats += *blocks as f64 * 2.0 * side * side * (width + width + 4.0 * width);
+    }
+    floats * config.batch as f64
+}

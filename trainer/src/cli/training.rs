@@ -1,0 +1,107 @@
+//! What the training commands share: flags, the run folder's standing, endings, dry runs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::EXIT_SOME_REJECTED;
+use crate::run_folder::{RunFolder, Standing};
+use crate::stage::{Ending, LoopPlan, Request, Stage, train};
+
+/// Flags of every training command.
+#[derive(clap::Args)]
+pub struct TrainingArgs {
+    /// The run's config (TOML); the shipped ones are trainer/configs/{tiny,small,paper}-*.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run folder to write; the same command again continues an interrupted run
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder from its newest checkpoint
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Device: cpu, wgpu or wgpu:N
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Change one key of the config; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print parameters, memory and steps as JSON, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl TrainingArgs {
+    /// The flags as a request to the stages.
+    pub fn request(&self) -> Request {
+        Request {
+            config: self.config.clone(),
+            set: self.set.clone(),
+            device: self.device.clone(),
+            out: self.out.clone(),
+            resume: self.resume.clone(),
+        }
+    }
+}
+
+/// Says that a run is finished already, where it is.
+///
+/// # Errors
+/// The record of the end cannot be read.
+pub fn already_done(run: &RunFolder, standing: &Standing) -> Result<Option<ExitCode>> {
+    if !matches!(standing, Standing::Done) {
+        return Ok(None);
+    }
+    tracing::info!("{}: this run is finished; give another --out to train again", run.path.display());
+    print_summary(run, run.done()?);
+    Ok(Some(ExitCode::SUCCESS))
+}
+
+/// Trains and turns the ending into an exit code; `rejected` rows make it 1.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_and_report(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder, rejected: usize) -> Result<ExitCode> {
+    match train(stage, plan, run)? {
+        Ending::Finished(summary) => print_summary(run, summary),
+        Ending::Stopped(step) => {
+            tracing::warn!(
+                "stopped after step {step} of {} and saved; the same command again, or `trainer {} --resume {}`, goes on from there",
+                plan.total_steps,
+                plan.kind,
+                run.path.display()
+            );
+            println!("{}", serde_json::json!({ "kind": plan.kind, "run": run.path, "stopped_at": step, "steps": plan.total_steps }));
+        }
+    }
+    Ok(if rejected > 0 { ExitCode::from(EXIT_SOME_REJECTED) } else { ExitCode::SUCCESS })
+}
+
+fn print_summary(run: &RunFolder, summary: Value) {
+    let mut line = serde_json::json!({ "run": run.path });
+    if let (Some(line), Value::Object(summary)) = (line.as_object_mut(), summary) {
+        line.extend(summary);
+    }
+    println!("{line}");
+}
+
+/// Memory of weights, gradients and both moments, MiB (f32).
+pub fn weights_mib(parameters: usize) -> f64 {
+    4.0 * 4.0 * parameters as f64 / 1024.0 / 1024.0
+}
+
+/// Activations of `floats` values kept for the backward pass, MiB (f32).
+pub fn floats_mib(floats: f64) -> f64 {
+    4.0 * floats / 1024.0 / 1024.0
+}
+
+/// Values that a BERT step keeps for its backward pass: per layer about 14 maps of the hidden width,
+/// 3 of the intermediate width, and 3 of attention scores.
+pub fn bert_floats(text: &crate::model::bert::TextConfig, rows: usize, tokens: usize) -> f64 {
+    let positions = (rows * tokens) as f64;
+    let scores = (rows * text.num_attention_heads * tokens * tokens) as f64;
+    text.num_hidden_layers as f64
+        * (positions * (14 * text.hidden_size + 3 * text.intermediate_size) as f64 + 3.0 * scores)
+}

@@ -1,0 +1,205 @@
+//! Configuration of `trainer codebook`.
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{StageConfig, has_datasets, in_range};
+
+/// Everything that decides an IBQ codebook run (Section IV-C.3 and the IBQ paper).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodebookConfig {
+    /// Dataset folders to read.
+    pub datasets: Vec<String>,
+    /// Modalities to read (`CFP`, `FFA`, `OCT`); empty means all but OTHER.
+    pub modalities: Vec<String>,
+    /// Read the image-text pairs of `data/`.
+    pub pairs: bool,
+    /// Label sets of `labels/` to read by name; `["*"]` means all, empty none.
+    pub label_sets: Vec<String>,
+    /// Side of the square input, pixels.
+    pub image_size: usize,
+    /// Width of the first level.
+    pub channels: usize,
+    /// Width multiplier of each level; every level but the last halves the side.
+    pub multipliers: Vec<usize>,
+    /// Residual blocks a level (one more in the decoder).
+    pub blocks: usize,
+    /// Number of codes K.
+    pub codes: usize,
+    /// Width of a code D.
+    pub code_dim: usize,
+    /// Weight of the third quantiser term (sg on z), IBQ's beta.
+    pub commitment: f64,
+    /// Weight of the quantiser loss.
+    pub quant_weight: f64,
+    /// Weight of the entropy term.
+    pub entropy_weight: f64,
+    /// Temperature of the entropy term.
+    pub entropy_temperature: f64,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Passes over the images; ignored when `steps` is above 0.
+    pub epochs: f64,
+    /// Optimiser steps; 0 means by epochs.
+    pub steps: u64,
+    /// Learning rate of Adam.
+    pub learning_rate: f64,
+    /// First-moment decay of Adam.
+    pub beta1: f64,
+    /// Second-moment decay of Adam.
+    pub beta2: f64,
+    /// Epochs after which the rate is multiplied by 0.1.
+    pub milestones: Vec<f64>,
+    /// Share of the steps spent warming up linearly.
+    pub warmup_share: f64,
+    /// Largest global gradient norm; 0 switches clipping off.
+    pub clip_norm: f64,
+    /// Decay of the exponential moving average of the weights; 0 switches it off.
+    pub ema: f64,
+    /// Flip images at random.
+    pub augment: bool,
+    /// Share of images held out for the reconstruction error.
+    pub heldout: f64,
+    /// Warn when fewer codes than this share are used.
+    pub warn_usage: f64,
+    /// Stop when fewer codes than this share are used at an evaluation; 0 never.
+    pub stop_usage: f64,
+    /// Evaluate and draw reconstructions every so many steps; 0 only at the end.
+    pub eval_every: u64,
+    /// Images in the reconstruction grid.
+    pub grid: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Save every so many steps; 0 never by steps.
+    pub save_every_steps: u64,
+    /// Save every so many minutes; 0 never by time.
+    pub save_every_minutes: f64,
+    /// Checkpoints kept.
+    pub keep_last: usize,
+    /// Memory for decoded images before they go to a file, MiB.
+    pub cache_mib: usize,
+    /// Threads that prepare batches.
+    pub workers: usize,
+    /// Device: `cpu`, `wgpu`, `wgpu:1`.
+    pub device: String,
+    /// Run folder.
+    pub out: String,
+}
+
+impl Default for CodebookConfig {
+    fn default() -> Self {
+        CodebookConfig {
+            datasets: Vec::new(),
+            modalities: Vec::new(),
+            pairs: true,
+            label_sets: vec!["*".to_owned()],
+            image_size: 256,
+            channels: 64,
+            multipliers: vec![1, 1, 2, 2, 4],
+            blocks: 2,
+            codes: 16_384,
+            code_dim: 256,
+            commitment: 0.25,
+            quant_weight: 1.0,
+            entropy_weight: 0.05,
+            entropy_temperature: 0.01,
+            batch: 256,
+            epochs: 330.0,
+            steps: 0,
+            learning_rate: 1e-4,
+            beta1: 0.5,
+            beta2: 0.9,
+            milestones: vec![250.0, 300.0],
+            warmup_share: 0.0,
+            clip_norm: 0.0,
+            ema: 0.999,
+            augment: true,
+            heldout: 0.02,
+            warn_usage: 0.05,
+            stop_usage: 0.0,
+            eval_every: 1000,
+            grid: 8,
+            seed: 1,
+            save_every_steps: 1000,
+            save_every_minutes: 15.0,
+            keep_last: 2,
+            cache_mib: 2048,
+            workers: 2,
+            device: "cpu".to_owned(),
+            out: String::new(),
+        }
+    }
+}
+
+impl CodebookConfig {
+    /// How many times the encoder shrinks a side.
+    pub fn stride(&self) -> usize {
+        1 << self.multipliers.len().saturating_sub(1)
+    }
+}
+
+impl StageConfig for CodebookConfig {
+    const KIND: &'static str = "codebook";
+
+    fn check(&self) -> Result<()> {
+        has_datasets(&self.datasets)?;
+        if !self.pairs && self.label_sets.is_empty() {
+            bail!("`pairs` is false and `label_sets` is empty, so there are no images; set one of them");
+        }
+        in_range("image_size", self.image_size, 8, 4096)?;
+        in_range("levels in `multipliers`", self.multipliers.len(), 1, 8)?;
+        if self.image_size % self.stride() != 0 {
+            bail!("key `image_size` is {}, which {} levels cannot halve; take a multiple of {}", self.image_size, self.multipliers.len(), self.stride());
+        }
+        in_range("channels", self.channels, 4, 1024)?;
+        in_range("blocks", self.blocks, 1, 8)?;
+        in_range("codes", self.codes, 2, 1 << 20)?;
+        in_range("code_dim", self.code_dim, 2, 4096)?;
+        in_range("batch", self.batch, 1, 1 << 16)?;
+        in_range("epochs", self.epochs, 0.0, 1e6)?;
+        in_range("learning_rate", self.learning_rate, 0.0, 10.0)?;
+        in_range("beta1", self.beta1, 0.0, 0.9999)?;
+        in_range("beta2", self.beta2, 0.0, 0.999_999)?;
+        in_range("commitment", self.commitment, 0.0, 1e6)?;
+        in_range("quant_weight", self.quant_weight, 0.0, 1e6)?;
+        in_range("entropy_weight", self.entropy_weight, 0.0, 1e6)?;
+        in_range("entropy_temperature", self.entropy_temperature, 1e-6, 1e6)?;
+        in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
+        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
+        in_range("ema", self.ema, 0.0, 0.999_999)?;
+        in_range("heldout", self.heldout, 0.0, 0.9)?;
+        in_range("grid", self.grid, 1, 64)?;
+        in_range("keep_last", self.keep_last, 1, 1000)?;
+        in_range("workers", self.workers, 1, 256)
+    }
+
+    fn out(&self) -> &str {
+        &self.out
+    }
+
+    fn set_out(&mut self, out: &str) {
+        out.clone_into(&mut self.out);
+    }
+
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn set_device(&mut self, device: &str) {
+        device.clone_into(&mut self.device);
+    }
+
+    fn essence(&self) -> Self {
+        CodebookConfig {
+            save_every_steps: 0,
+            save_every_minutes: 0.0,
+            keep_last: 1,
+            cache_mib: 0,
+            workers: 1,
+            device: String::new(),
+            out: String::new(),
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Configuration of `trainer mlm`.
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{StageConfig, has_datasets, in_range};
+
+/// Everything that decides a masked-language run (Section IV-B).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlmConfig {
+    /// Dataset folders to read.
+    pub datasets: Vec<String>,
+    /// Languages to read (`en`, `zh`); empty means all.
+    pub languages: Vec<String>,
+    /// Read the captions of `data/` as utterances too.
+    pub captions: bool,
+    /// Vocabulary: a vocab.txt, a folder holding it, or a tokenizer run.
+    pub tokenizer: String,
+    /// Weights to start from: a BERT checkpoint, or empty for random ones.
+    pub text_init: String,
+    /// Width of the encoder (when it starts from random weights, as the next four).
+    pub text_hidden: usize,
+    /// Encoder layers.
+    pub text_layers: usize,
+    /// Attention heads.
+    pub text_heads: usize,
+    /// Width of the feed-forward layer.
+    pub text_intermediate: usize,
+    /// Longest position the encoder can take.
+    pub text_positions: usize,
+    /// Longest utterance, tokens, `[CLS]` and `[SEP]` included.
+    pub max_tokens: usize,
+    /// Share of pieces (or words) chosen for prediction.
+    pub mask_probability: f64,
+    /// Choose whole words.
+    pub whole_word: bool,
+    /// Utterances in a batch.
+    pub batch: usize,
+    /// Passes over the training share; ignored when `steps` is above 0.
+    pub epochs: f64,
+    /// Optimiser steps; 0 means by epochs.
+    pub steps: u64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Second-moment decay etc. are AdamW's usual (0.9, 0.999); this is its epsilon.
+    pub epsilon: f64,
+    /// Largest global gradient norm; 0 switches clipping off.
+    pub clip_norm: f64,
+    /// Share of the steps spent warming up linearly.
+    pub warmup_share: f64,
+    /// Dropout in the encoder.
+    pub dropout: f64,
+    /// Share of utterances held out for perplexity and accuracy.
+    pub heldout: f64,
+    /// Held-out utterances used at each evaluation, at most.
+    pub heldout_limit: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Evaluate every so many steps; 0 only at the end.
+    pub eval_every: u64,
+    /// Save every so many steps; 0 never by steps.
+    pub save_every_steps: u64,
+    /// Save every so many minutes; 0 never by time.
+    pub save_every_minutes: f64,
+    /// Checkpoints kept.
+    pub keep_last: usize,
+    /// Threads that prepare batches.
+    pub workers: usize,
+    /// Device: `cpu`, `wgpu`, `wgpu:1`.
+    pub device: String,
+    /// Run folder.
+    pub out: String,
+}
+
+impl Default for MlmConfig {
+    fn default() -> Self {
+        MlmConfig {
+            datasets: Vec::new(),
+            languages: vec!["en".to_owned()],
+            captions: false,
+            tokenizer: String::new(),
+            text_init: String::new(),
+            text_hidden: 768,
+            text_layers: 12,
+            text_heads: 12,
+            text_intermediate: 3072,
+            text_positions: 512,
+            max_tokens: 256,
+            mask_probability: 0.15,
+            whole_word: false,
+            batch: 32,
+            epochs: 3.0,
+            steps: 0,
+            learning_rate: 5e-5,
+            weight_decay: 0.01,
+            epsilon: 1e-8,
+            clip_norm: 1.0,
+            warmup_share: 0.06,
+            dropout: 0.1,
+            heldout: 0.05,
+            heldout_limit: 2000,
+            seed: 1,
+            eval_every: 1000,
+            save_every_steps: 1000,
+            save_every_minutes: 15.0,
+            keep_last: 2,
+            workers: 2,
+            device: "cpu".to_owned(),
+            out: String::new(),
+        }
+    }
+}
+
+impl StageConfig for MlmConfig {
+    const KIND: &'static str = "mlm";
+
+    fn check(&self) -> Result<()> {
+        has_datasets(&self.datasets)?;
+        if self.tokenizer.is_empty() {
+            bail!("key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`");
+        }
+        check_text_shape(self.text_hidden, self.text_layers, self.text_heads, self.text_intermediate)?;
+        in_range("max_tokens", self.max_tokens, 3, self.text_positions)?;
+        in_range("mask_probability", self.mask_probability, 0.01, 0.9)?;
+        in_range("batch", self.batch, 1, 1 << 16)?;
+        in_range("epochs", self.epochs, 0.0, 1e6)?;
+        in_range("learning_rate", self.learning_rate, 0.0, 10.0)?;
+        in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
+        in_range("epsilon", self.epsilon, 1e-20, 1.0)?;
+        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
+        in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
+        in_range("dropout", self.dropout, 0.0, 0.9)?;
+        in_range("heldout", self.heldout, 0.0, 0.9)?;
+        in_range("keep_last", self.keep_last, 1, 1000)?;
+        in_range("workers", self.workers, 1, 256)
+    }
+
+    fn out(&self) -> &str {
+        &self.out
+    }
+
+    fn set_out(&mut self, out: &str) {
+        out.clone_into(&mut self.out);
+    }
+
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn set_device(&mut self, device: &str) {
+        device.clone_into(&mut self.device);
+    }
+
+    fn essence(&self) -> Self {
+        MlmConfig {
+            save_every_steps: 0,
+            save_every_minutes: 0.0,
+            keep_last: 1,
+            workers: 1,
+            device: String::new(),
+            out: String::new(),
+            ..self.clone()
+        }
+    }
+}
+
+/// Refuses text-encoder shapes that cannot be built.
+pub(super) fn check_text_shape(hidden: usize, layers: usize, heads: usize, intermediate: usize) -> Result<()> {
+    in_range("text_hidden", hidden, 4, 8192)?;
+    in_range("text_layers", layers, 1, 96)?;
+    in_range("text_heads", heads, 1, 256)?;
+    in_range("text_intermediate", intermediate, 4, 65536)?;
+    if hidden % heads != 0 {
+        bail!("key `text_heads` is {heads}, which does not divide `text_hidden` = {hidden}");
+    }
+    Ok(())
+}

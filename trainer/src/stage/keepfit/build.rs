@@ -1,0 +1,229 @@
+//! Building the KeepFIT model that a config asks for, with its starting weights.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+
+use crate::config::KeepfitConfig;
+use crate::config::keepfit::Mode;
+use crate::model::attention::SoftmaxDim;
+use crate::model::bert::{DropoutRates, TextConfig};
+use crate::model::keepfit::{AppearanceConfig, KeepFitConfig, KeepFitModel};
+use crate::model::resnet::VisionConfig;
+use crate::model::walk::Walk;
+use crate::run_folder::{RUN_FILE, read_facts};
+use crate::stage::codebook::CODEBOOK_FILE;
+use crate::text::wordpiece::WordPieceTokenizer;
+use crate::weights::load::{Allow, CodebookCopy, LoadReport, apply, canonical, codebook, map_keys, read};
+use crate::weights::names::{CODEBOOK, to_keepfit};
+use crate::weights::{HostTensor, Tensors};
+
+/// Epochs the cosine spans in the released code, whatever the run's length.
+const REFERENCE_HORIZON: u64 = 100;
+
+/// The tokeniser: the config's own, or the one of the run that `text_init` names.
+///
+/// # Errors
+/// Neither is there.
+pub fn open_tokenizer(config: &KeepfitConfig) -> Result<WordPieceTokenizer> {
+    if !config.tokenizer.is_empty() {
+        return WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`");
+    }
+    if config.text_init.is_empty() {
+        bail!("key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`, or a `text_init` run that holds one");
+    }
+    WordPieceTokenizer::open(Path::new(&config.text_init)).context("key `tokenizer` is empty, so `text_init` was searched")
+}
+
+/// Shape of the text encoder: that of the mlm run which `text_init` names, or the config's own.
+///
+/// # Errors
+/// The run has another vocabulary or too few positions.
+pub fn text_config(config: &KeepfitConfig, tokenizer: &WordPieceTokenizer) -> Result<TextConfig> {
+    let own = TextConfig {
+        vocab_size: tokenizer.len(),
+        hidden_size: config.text_hidden,
+        num_hidden_layers: config.text_layers,
+        num_attention_heads: config.text_heads,
+        intermediate_size: config.text_intermediate,
+        max_position_embeddings: config.text_positions,
+        pad_token_id: i64::from(tokenizer.special().pad),
+        ..TextConfig::bert_base()
+    };
+    let run = Path::new(&config.text_init);
+    if config.text_init.is_empty() || !run.join(RUN_FILE).is_file() {
+        return Ok(own);
+    }
+    let facts = read_facts(run)?;
+    if facts.kind != "mlm" {
+        bail!("key `text_init`: {} is a {} run, not an mlm run", run.display(), facts.kind);
+    }
+    let theirs: TextConfig = serde_json::from_value(facts.model).with_context(|| run.display().to_string())?;
+    let vocabulary = WordPieceTokenizer::open(run).context("key `text_init`")?;
+    if vocabulary.vocabulary() != tokenizer.vocabulary() {
+        bail!(
+            "key `tokenizer`: {} has another vocabulary ({} pieces) than the mlm run {} ({} pieces); use the run's own by leaving `tokenizer` empty",
+            config.tokenizer,
+            tokenizer.len(),
+            run.display(),
+            vocabulary.len()
+        );
+    }
+    if theirs.max_position_embeddings < config.max_tokens {
+        bail!(
+            "key `max_tokens` is {}, but the text encoder of {} has {} positions; lower max_tokens",
+            config.max_tokens,
+            run.display(),
+            theirs.max_position_embeddings
+        );
+    }
+    Ok(theirs)
+}
+
+/// The frozen codebook of `codebook_init`, `[codes, width]`.
+///
+/// # Errors
+/// No codebook is named, or what is named holds none.
+pub fn read_codebook(init: &str) -> Result<HostTensor> {
+    if init.is_empty() {
+        bail!("`appearance` is true and `codebook_init` is empty; name a run of `trainer codebook` or a tokeniser checkpoint, or set appearance to false");
+    }
+    let path = match Path::new(init).join(CODEBOOK_FILE) {
+        artefact if artefact.is_file() => artefact,
+        _ => PathBuf::from(init),
+    };
+    let place = || format!("key `codebook_init`: {}", path.display());
+    let (key, tensor) = codebook(read(&path).with_context(place)?, CodebookCopy::Ema).with_context(place)?;
+    tracing::info!("{}: codebook {:?} from {key}", path.display(), tensor.shape);
+    Ok(tensor)
+}
+
+/// The model's shape. `codebook` is `[codes, width]` when there is an appearance branch.
+pub fn model_config(config: &KeepfitConfig, text: TextConfig, codebook: Option<[usize; 2]>) -> KeepFitConfig {
+    KeepFitConfig {
+        vision: VisionConfig {
+            layers: config.vision_layers,
+            base_width: config.vision_width,
+        },
+        text,
+        proj_dim: config.proj_dim,
+        heads: config.heads,
+        pool: config.pooling,
+        softmax_dim: match config.mode {
+            Mode::Paper => SoftmaxDim::Keys,
+            Mode::Reference => SoftmaxDim::Heads,
+        },
+        semantic: config.semantic,
+        semantic_tau: None,
+        appearance: codebook.map(|[codes, code_dim]| AppearanceConfig {
+            codes,
+            code_dim,
+            tau: (config.appearance_tau > 0.0).then_some(config.appearance_tau),
+            conv_kernel: 1,
+        }),
+        lambda1: config.lambda_semantic,
+        lambda2: config.lambda_appearance,
+        logit_scale_clamp: [0.0, 4.6052],
+        batch_norm: Default::default(),
+        text_dropout: DropoutRates {
+            hidden: config.dropout,
+            attention: config.dropout,
+        },
+        knowledge_dropout: config.attention_dropout,
+    }
+}
+
+/// A model with the starting weights that the config names.
+///
+/// # Errors
+/// A checkpoint that does not fit, with key and shapes.
+pub fn init_model(
+    config: &KeepfitConfig,
+    shape: &KeepFitConfig,
+    codebook: Option<HostTensor>,
+    device: &Device,
+) -> Result<KeepFitModel> {
+    let mut model = KeepFitModel::init(shape, config.seed, device)?;
+    if let Some(codebook) = codebook {
+        let tensors = Tensors::from([(CODEBOOK.to_owned(), codebook)]);
+        apply(&mut model, tensors, &Allow::prefixes(&[""], &[])).context("key `codebook_init`")?;
+    }
+    if !config.vision_init.is_empty() {
+        let report = load_part(&mut model, "vision_init", &config.vision_init, "vision_model.model.", &[])?;
+        tracing::info!("{}: {} tensors of the image encoder", config.vision_init, report.applied.len());
+    }
+    if !config.text_init.is_empty() {
+        let pooler = ["text_model.model.pooler."];
+        let report = load_part(&mut model, "text_init", &config.text_init, "text_model.model.", &pooler)?;
+        tracing::info!("{}: {} tensors of the text encoder", config.text_init, report.applied.len());
+    }
+    Ok(model)
+}
+
+/// Applies the tensors under `prefix`; all of them must be there but for those in `optional`.
+fn load_part(model: &mut KeepFitModel, key: &str, init: &str, prefix: &str, optional: &[&str]) -> Result<LoadReport> {
+    let place = || format!("key `{key}`: {init}");
+    let tensors = canonical(read(Path::new(init)).with_context(place)?).with_context(place)?;
+    let (_, mut tensors, _) = map_keys(tensors, to_keepfit);
+    tensors.retain(|name, _| name.starts_with(prefix));
+    if tensors.is_empty() {
+        bail!("{}: holds no tensor for {prefix}*", place());
+    }
+    let mut others: Vec<String> = optional.iter().map(|name| (*name).to_owned()).collect();
+    model.each(|name, _, _| {
+        if !name.starts_with(prefix) {
+            others.push(name.to_owned());
+        }
+    });
+    let allow = Allow { missing: others, unused: Vec::new() };
+    apply(model, tensors, &allow).with_context(place)
+}
+
+/// Steps over which the rate warms up, and at which it reaches zero.
+pub fn schedule_steps(config: &KeepfitConfig, steps_per_epoch: u64, total_steps: u64) -> (u64, u64) {
+    let horizon = match (config.horizon_epochs, config.mode) {
+        (0, Mode::Paper) => total_steps,
+        (0, Mode::Reference) => REFERENCE_HORIZON * steps_per_epoch,
+        (epochs, _) => epochs * steps_per_epoch,
+    };
+    (config.warmup_epochs * steps_per_epoch, horizon)
+}
+
+/// Where the config departs from Section V-C and the reference page, in words.
+pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
+    let mut list = Vec::new();
+    let paper = KeepfitConfig::default();
+    let mut differs = |name: &str, ours: String, theirs: String| {
+        if ours != theirs {
+            list.push(format!("{name}: {ours} (paper: {theirs})"));
+        }
+    };
+    differs("vision_layers", format!("{:?}", config.vision_layers), format!("{:?}", paper.vision_layers));
+    differs("vision_width", config.vision_width.to_string(), paper.vision_width.to_string());
+    differs("text_layers", config.text_layers.to_string(), paper.text_layers.to_string());
+    differs("text_hidden", config.text_hidden.to_string(), paper.text_hidden.to_string());
+    differs("proj_dim", config.proj_dim.to_string(), paper.proj_dim.to_string());
+    differs("image_size", config.image_size.to_string(), paper.image_size.to_string());
+    differs("max_tokens", config.max_tokens.to_string(), paper.max_tokens.to_string());
+    differs("batch", config.batch.to_string(), paper.batch.to_string());
+    differs("learning_rate", format!("{:e}", config.learning_rate), format!("{:e}", paper.learning_rate));
+    differs("weight_decay", format!("{:e}", config.weight_decay), format!("{:e}", paper.weight_decay));
+    differs("lambda_semantic", config.lambda_semantic.to_string(), paper.lambda_semantic.to_string());
+    differs("lambda_appearance", config.lambda_appearance.to_string(), paper.lambda_appearance.to_string());
+    for (on, name) in [
+        (config.mm, "no MM-Retinal batch (mm = false)"),
+        (config.semantic, "no semantic knowledge (semantic = false)"),
+        (config.appearance, "no appearance knowledge (appearance = false)"),
+        (!config.vision_init.is_empty(), "image encoder from random weights (paper: ImageNet)"),
+        (!config.text_init.is_empty(), "text encoder without textual pretraining (text_init is empty)"),
+    ] {
+        if !on {
+            list.push(name.to_owned());
+        }
+    }
+    if config.mode == Mode::Reference {
+        list.push("mode reference: softmax over heads, cosine over 100 epochs".to_owned());
+    }
+    list
+}
