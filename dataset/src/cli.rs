@@ -2,7 +2,7 @@
 
 use crate::error::DatasetError;
 use crate::read::Dataset;
-use crate::{explain, query, validate};
+use crate::{explain, query, stats, validate};
 use clap::{Parser, Subcommand};
 use query::output::Format;
 use std::io::Write;
@@ -64,6 +64,30 @@ enum Command {
         /// Rows of the table shown on stdout; 0 for all
         #[arg(long, default_value_t = 40)]
         rows: usize,
+    },
+    /// Counts, caption lengths, vocabulary, frequent terms: JSON, charts, one HTML page
+    #[command(after_help = "Examples:\n  \
+        dataset stats build/dataset --out build/stats\n  \
+        dataset stats build/dataset --out build/stats --compare MM-Retinal-V1=mm_retinal_v1.csv\n  \
+        dataset stats --captions mm_retinal_v1.csv --out build/v1\n\n\
+        Writes statistics.json, *.svg and index.html, which holds all pictures and can be sent alone.\n\
+        A CSV needs a column `caption` (or `caption_en`, `caption_zh`) and may have `modality`.")]
+    Stats {
+        /// The dataset folder
+        #[arg(required_unless_present = "captions", conflicts_with = "captions")]
+        dataset: Option<PathBuf>,
+        /// Statistics of the captions in a CSV file instead of a dataset folder
+        #[arg(long, value_name = "FILE.csv")]
+        captions: Option<PathBuf>,
+        /// Folder for the results
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Another set's captions for the comparison of vocabularies
+        #[arg(long, value_name = "NAME=FILE.csv")]
+        compare: Vec<String>,
+        /// Heading of the page
+        #[arg(long, default_value = "Dataset statistics")]
+        title: String,
     },
     /// Tell where a row came from, step by step
     #[command(
@@ -131,6 +155,13 @@ fn execute(command: Command) -> Result<u8, DatasetError> {
             }
             Ok(DONE)
         }
+        Command::Stats {
+            dataset,
+            captions,
+            out,
+            compare,
+            title,
+        } => write_statistics(dataset, captions, &out, &compare, &title),
         Command::Explain { dataset, id, json } => {
             let dataset = Dataset::open(&dataset)?;
             let explanation = explain::explain(&dataset, &id)?;
@@ -142,6 +173,48 @@ fn execute(command: Command) -> Result<u8, DatasetError> {
             Ok(DONE)
         }
     }
+}
+
+fn write_statistics(
+    folder: Option<PathBuf>,
+    captions: Option<PathBuf>,
+    out: &std::path::Path,
+    compare: &[String],
+    title: &str,
+) -> Result<u8, DatasetError> {
+    let mut others = Vec::new();
+    for pair in compare {
+        let (name, file) = pair
+            .split_once('=')
+            .ok_or_else(|| DatasetError::invalid(format!("--compare {pair}"), "give it as NAME=FILE.csv"))?;
+        others.push((name, stats::read_captions(file.as_ref())?));
+    }
+    let dataset = folder.map(|folder| Dataset::open(&folder)).transpose()?;
+    let mut statistics = match (&dataset, &captions) {
+        (Some(dataset), _) => stats::of_dataset(dataset)?,
+        (None, Some(path)) => {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            stats::of_captions(&name, &stats::read_captions(path)?)
+        }
+        (None, None) => stats::Statistics::default(),
+    };
+    for (name, rows) in &others {
+        stats::compare_with(&mut statistics, name, rows);
+    }
+    let files = stats::write_page(&statistics, dataset.as_ref(), title, out)?;
+    let count = |name: &str| statistics.pairs.get(name).map_or(0, |counts| counts.pairs);
+    eprintln!(
+        "{} files written; open {}",
+        files.len(),
+        out.join("index.html").display()
+    );
+    emit_json(&serde_json::json!({
+        "pairs": count(stats::ALL),
+        "labelled_images": statistics.labels.iter().map(|set| set.images).sum::<u64>(),
+        "utterances": statistics.text.iter().map(|corpus| corpus.utterances).sum::<u64>(),
+        "files": files,
+    }))?;
+    Ok(DONE)
 }
 
 fn choose_format(format: Option<Format>, out: Option<&std::path::Path>) -> Result<Format, DatasetError> {

@@ -13,7 +13,7 @@ use crate::schema::Table;
 use crate::shard::{MAX_ROW_GROUP_ROWS, shard_stem};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use std::fs::File;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -250,7 +250,7 @@ impl<R: Row> Iterator for Rows<R> {
     }
 }
 
-fn damaged(path: &Path, message: &str) -> DatasetError {
+pub(crate) fn damaged(path: &Path, message: &str) -> DatasetError {
     DatasetError::Parquet {
         path: path.to_path_buf(),
         message: format!("damaged data ({message}); make the file again or restore it from a copy"),
@@ -279,6 +279,19 @@ fn open_rows(path: &Path, columns: Columns) -> Result<ParquetRecordBatchReader> 
 
 /// Opens a Parquet file and checks its footer against the file itself.
 pub(crate) fn open_parquet(path: &Path, skip_arrow_schema: bool) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(skip_arrow_schema);
+    open_with(path, options)
+}
+
+/// As [`open_parquet`], with the page index for reading single rows.
+pub(crate) fn open_parquet_indexed(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let options = ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    open_with(path, options)
+}
+
+fn open_with(path: &Path, options: ArrowReaderOptions) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|e| DatasetError::io(path, "open", e))?;
     let length = file.metadata().map_err(|e| DatasetError::io(path, "read", e))?.len();
     let bad = |message: String| DatasetError::Parquet {
@@ -288,7 +301,6 @@ pub(crate) fn open_parquet(path: &Path, skip_arrow_schema: bool) -> Result<Parqu
     if length == 0 {
         return Err(bad("the file is empty; ingest its source again".to_owned()));
     }
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(skip_arrow_schema);
     let builder = quietly(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
         .map_err(|message| damaged(path, &message))?
         .map_err(|e| bad(format!("{e}; the file is truncated, damaged, or of another kind")))?;

@@ -82,7 +82,7 @@ fn to_json(value: &AnyValue<'_>) -> Value {
 }
 
 /// RFC 4648 base64 with padding.
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -228,7 +228,7 @@ mod tests {
         let lines = text(Format::Table);
         let lines: Vec<_> = lines.lines().collect();
         assert_eq!(lines[2], "a,\"b\"   1    0.9");
-        assert_eq!(lines[3], "黄斑    20");
+        assert_eq!(lines[3], "黄斑   20");
         assert!(lines[4].starts_with("... 1 more row"));
         let parquet = render(&frame(), Format::Parquet, None).unwrap();
         assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
