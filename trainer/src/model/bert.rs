@@ -1,12 +1,13 @@
 //! BERT encoder with Hugging Face's key names (Section IV-A.2).
 
-use burn::tensor::{Bool, Int, Tensor, activation, module};
+use burn::tensor::{Bool, Device, Int, Tensor, activation, module};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cpu::{self, attention::Segment},
     dropout::Dropout,
     layers::{Init, LayerNorm, Linear},
-    walk::{Role, Slot, Walk, join},
+    walk::{Role, Slot, Walk, ints, join},
 };
 
 /// Standard deviation of fresh weights (BERT's `initializer_range`).
@@ -111,23 +112,38 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let [_, length] = ids.dims();
-        let padding: Tensor<2, Bool> = ids.clone().equal_scalar(self.pad);
-        let words = module::embedding(self.word.clone(), ids);
+    /// Token ids and positions `[rows]` to `[rows, hidden]`.
+    fn forward(&self, ids: Tensor<1, Int>, positions: Tensor<1, Int>) -> Tensor<2> {
+        let [rows] = ids.dims();
+        let [_, hidden] = self.word.dims();
+        let look_up = |table: &Tensor<2>, ids: Tensor<1, Int>| {
+            module::embedding(table.clone(), ids.reshape([1, rows])).reshape([rows, hidden])
+        };
+        let words = look_up(&self.word, ids.clone());
         // PyTorch's padding_idx: look-ups of the padding row carry no gradient.
         let words = if words.is_autodiff() {
-            let dims = words.dims();
-            let padding = padding.unsqueeze_dim::<3>(2).expand(dims);
+            let padding: Tensor<2, Bool> = ids.equal_scalar(self.pad).reshape([rows, 1]).expand([rows, hidden]);
             let constant = words.clone().detach();
             words.mask_where(padding, constant)
         } else {
             words
         };
-        let position = self.position.clone().slice([0..length]).unsqueeze::<3>();
-        let token_type = self.token_type.clone().slice([0..1]).unsqueeze::<3>();
-        self.norm.forward(words + position + token_type)
+        let token_type = self.token_type.clone().slice([0..1, 0..hidden]);
+        self.norm
+            .forward(words + look_up(&self.position, positions) + token_type, None)
     }
+}
+
+/// Who attends to whom among the rows of a batch.
+enum Layout {
+    /// Sequences of the given rows (CPU).
+    Segments(Vec<Segment>),
+    /// A full rectangle: rows of equal length, `hidden_keys` `[batch, 1, 1, tokens]` is true at padding.
+    Rectangle {
+        batch: usize,
+        tokens: usize,
+        hidden_keys: Tensor<4, Bool>,
+    },
 }
 
 /// One transformer layer: post-norm self-attention and feed-forward.
@@ -165,32 +181,50 @@ impl Layer {
         }
     }
 
-    /// x `[batch, tokens, hidden]`; `hidden_keys` `[batch, 1, 1, tokens]` is true where a key is padding.
-    fn forward(
+    /// x `[rows, hidden]`.
+    fn forward(&self, x: Tensor<2>, layout: &Layout, rates: DropoutRates, dropout: &mut Dropout) -> Tensor<2> {
+        let qkv = [&self.query, &self.key, &self.value].map(|linear| linear.forward(x.clone()));
+        let context = match layout {
+            Layout::Segments(segments) => {
+                cpu::attention::attention(qkv, segments.clone(), self.heads, rates.attention, dropout)
+            }
+            Layout::Rectangle {
+                batch,
+                tokens,
+                hidden_keys,
+            } => self.attend(qkv, [*batch, *tokens], hidden_keys, rates.attention, dropout),
+        };
+        let attended = dropout.apply(self.attention_output.forward(context), rates.hidden);
+        let x = self.attention_norm.forward(attended, Some(x));
+        let inner = self.intermediate.forward(x.clone());
+        let inner = if cpu::applies(&inner) {
+            cpu::layers::gelu(inner)
+        } else {
+            activation::gelu(inner)
+        };
+        let inner = dropout.apply(self.output.forward(inner), rates.hidden);
+        self.output_norm.forward(inner, Some(x))
+    }
+
+    /// Attention over a rectangle by plain tensor operations.
+    fn attend(
         &self,
-        x: Tensor<3>,
+        qkv: [Tensor<2>; 3],
+        [batch, tokens]: [usize; 2],
         hidden_keys: &Tensor<4, Bool>,
-        rates: DropoutRates,
+        rate: f64,
         dropout: &mut Dropout,
-    ) -> Tensor<3> {
-        let [batch, tokens, hidden] = x.dims();
+    ) -> Tensor<2> {
+        let [rows, hidden] = qkv[0].dims();
         let width = hidden / self.heads;
-        let split = |t: Tensor<3>| t.reshape([batch, tokens, self.heads, width]).swap_dims(1, 2);
-        let q = split(self.query.forward(x.clone())); // [batch, heads, tokens, width]
-        let k = split(self.key.forward(x.clone()));
-        let v = split(self.value.forward(x.clone()));
-        let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt();
+        let [q, k, v] = qkv.map(|t| t.reshape([batch, tokens, self.heads, width]).swap_dims(1, 2));
+        let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt(); // [batch, heads, tokens, tokens]
         let scores = scores.mask_fill(
             hidden_keys.clone().expand([batch, self.heads, tokens, tokens]),
             f32::MIN,
         );
-        let weights = dropout.apply(activation::softmax(scores, 3), rates.attention);
-        let context = weights.matmul(v).swap_dims(1, 2).reshape([batch, tokens, hidden]);
-        let attended = dropout.apply(self.attention_output.forward(context), rates.hidden);
-        let x = self.attention_norm.forward(attended + x);
-        let inner = activation::gelu(self.intermediate.forward(x.clone()));
-        let inner = dropout.apply(self.output.forward(inner), rates.hidden);
-        self.output_norm.forward(inner + x)
+        let weights = dropout.apply(activation::softmax(scores, 3), rate);
+        weights.matmul(v).swap_dims(1, 2).reshape([rows, hidden])
     }
 }
 
@@ -276,18 +310,121 @@ impl Bert {
 
     /// Hidden states `[batch, tokens, hidden]`: index 0 the embeddings, then one per layer.
     ///
-    /// `ids` `[batch, tokens]`, `mask` `[batch, tokens]` is 1 for tokens and 0 for padding.
+    /// `ids` `[batch, tokens]`, `mask` `[batch, tokens]` is 1 for tokens and 0 for padding. States are
+    /// computed at padding too; tokens never attend to it.
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Int>, dropout: &mut Dropout) -> Vec<Tensor<3>> {
         let [batch, tokens] = ids.dims();
-        let hidden_keys = mask.equal_scalar(0).reshape([batch, 1, 1, tokens]);
-        let mut x = dropout.apply(self.embeddings.forward(ids), self.rates.hidden);
+        let hidden = self.word_embeddings().dims()[1];
+        let device = ids.device();
+        let on_cpu = cpu::applies(&self.embeddings.word);
+        let segments = if on_cpu { rectangle_segments(&mask) } else { None };
+        let layout = match segments {
+            Some(segments) => Layout::Segments(segments),
+            None => Layout::Rectangle {
+                batch,
+                tokens,
+                hidden_keys: mask.equal_scalar(0).reshape([batch, 1, 1, tokens]),
+            },
+        };
+        let positions = (0..batch).flat_map(|_| 0..tokens as i64).collect();
+        let positions = ints(positions, [batch * tokens], &device);
+        let states = self.encode(ids.reshape([batch * tokens]), positions, &layout, dropout);
+        states
+            .into_iter()
+            .map(|state| state.reshape([batch, tokens, hidden]))
+            .collect()
+    }
+
+    /// Last hidden state of the tokens alone, one row after the other: `[tokens of all rows, hidden]`.
+    /// `rows`: token ids without padding, each row 1 to [`Bert::max_tokens`] long.
+    pub fn forward_packed(&self, rows: &[&[i64]], dropout: &mut Dropout) -> Tensor<2> {
+        let device = self.embeddings.word.device().without_autodiff();
+        let count = rows.iter().map(|row| row.len()).sum();
+        if !cpu::applies(&self.embeddings.word) {
+            return self.forward_padded(rows, count, &device, dropout);
+        }
+        let ids = ints(rows.concat(), [count], &device);
+        let positions = rows.iter().flat_map(|row| 0..row.len() as i64).collect();
+        let mut start = 0;
+        let segments = rows.iter().map(|row| {
+            start += row.len();
+            Segment {
+                queries: start - row.len()..start,
+                keys: start - row.len()..start,
+            }
+        });
+        let layout = Layout::Segments(segments.collect());
+        let states = self.encode(ids, ints(positions, [count], &device), &layout, dropout);
+        last(states)
+    }
+
+    /// [`Bert::forward_packed`] by padding, for devices that want rectangles.
+    fn forward_padded(&self, rows: &[&[i64]], count: usize, device: &Device, dropout: &mut Dropout) -> Tensor<2> {
+        let tokens = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let shape = [rows.len(), tokens];
+        let pad = self.embeddings.pad;
+        let fill = |row: &&[i64], value: i64| vec![value; tokens - row.len()];
+        let ids = rows
+            .iter()
+            .flat_map(|row| [row.to_vec(), fill(row, pad)].concat())
+            .collect();
+        let mask = rows
+            .iter()
+            .flat_map(|row| [vec![1; row.len()], fill(row, 0)].concat())
+            .collect();
+        let state = last(self.forward(ints(ids, shape, device), ints(mask, shape, device), dropout));
+        let hidden = state.dims()[2];
+        let real = rows.iter().enumerate();
+        let real = real
+            .flat_map(|(i, row)| (0..row.len()).map(move |t| (i * tokens + t) as i64))
+            .collect();
+        state
+            .reshape([rows.len() * tokens, hidden])
+            .select(0, ints(real, [count], device))
+    }
+
+    /// All hidden states `[rows, hidden]` of tokens laid out as `layout` says.
+    fn encode(
+        &self,
+        ids: Tensor<1, Int>,
+        positions: Tensor<1, Int>,
+        layout: &Layout,
+        dropout: &mut Dropout,
+    ) -> Vec<Tensor<2>> {
+        let mut x = dropout.apply(self.embeddings.forward(ids, positions), self.rates.hidden);
         let mut states = vec![x.clone()];
         for layer in &self.layers {
-            x = layer.forward(x, &hidden_keys, self.rates, dropout);
+            x = layer.forward(x, layout, self.rates, dropout);
             states.push(x.clone());
         }
         states
     }
+}
+
+/// The embeddings are always there, so there is a last state.
+fn last<const D: usize>(mut states: Vec<Tensor<D>>) -> Tensor<D> {
+    states
+        .pop()
+        .unwrap_or_else(|| unreachable!("an encoder has at least the state of its embeddings"))
+}
+
+/// Segments of a padded batch: every row asks, its tokens answer. None where padding is not on the right
+/// or a row has no token at all.
+fn rectangle_segments(mask: &Tensor<2, Int>) -> Option<Vec<Segment>> {
+    let [batch, tokens] = mask.dims();
+    let mask: Vec<i64> = mask.to_data().iter::<i64>().collect();
+    (0..batch)
+        .map(|row| {
+            let start = row * tokens;
+            let of_row = &mask[start..start + tokens];
+            let length = of_row.iter().take_while(|&&m| m != 0).count();
+            let right_padded = length > 0 && of_row[length..].iter().all(|&m| m == 0);
+            right_padded.then(|| Segment {
+                queries: start..start + tokens,
+                keys: start..start + length,
+            })
+        })
+        .collect()
 }
 
 impl Walk for Bert {

@@ -26,12 +26,21 @@ impl Dropout {
 
     /// Zeroes each element with probability `rate` and scales the rest by 1/(1−rate).
     pub fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
+        match self.draw(x.dims(), rate, &x.device().without_autodiff()) {
+            Some(mask) => x * mask,
+            None => x,
+        }
+    }
+
+    /// The factors of the next [`Dropout::apply`], on the CPU; None when nothing is dropped.
+    pub fn mask<const D: usize>(&mut self, shape: [usize; D], rate: f64) -> Option<Tensor<D>> {
+        self.draw(shape, rate, &Device::flex())
+    }
+
+    fn draw<const D: usize>(&mut self, shape: [usize; D], rate: f64, device: &Device) -> Option<Tensor<D>> {
         match &mut self.0 {
-            Some(rng) if rate > 0.0 => {
-                let mask = mask(rng, x.dims(), rate, &x.device().without_autodiff());
-                x * mask
-            }
-            _ => x,
+            Some(rng) if rate > 0.0 => Some(mask(rng, shape, rate, device)),
+            _ => None,
         }
     }
 }

@@ -1,8 +1,16 @@
 //! Index-backpropagation quantiser (eq. 11-15): dot-product logits, argmax, straight-through one-hot.
 
-use burn::tensor::{Int, Tensor, activation::softmax};
+use std::ops::Range;
 
-use super::walk::{Role, Slot, Walk, join};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation::softmax};
+
+use super::{
+    custom::{Rule, with_gradient},
+    walk::{Role, Slot, Walk, join},
+};
+
+/// Most logits held at a time by [`Quantizer::quantise`]: 16 MiB of f32, 256 tokens over 16384 codes.
+const CHUNK_ELEMENTS: usize = 1 << 22;
 
 /// A codebook `[codes, width]`, trained (codebook stage) or frozen (KeepFIT stage).
 #[derive(Clone, Debug)]
@@ -43,6 +51,68 @@ impl Quantizer {
             z_hard,
         }
     }
+
+    /// Codes `[n]` and quantised tokens `[n, width]` of z `[n, width]`, with the same gradients as
+    /// [`Quantizer::forward`] but never more than [`CHUNK_ELEMENTS`] logits at a time.
+    ///
+    /// With g the gradient of z_q and p = softmax(z·Cᵀ): a = g·Cᵀ, d = p∘(a − ⟨a, p⟩), dz = d·C and,
+    /// unless the codebook is frozen, dC = onehotᵀ·g + dᵀ·z.
+    pub fn quantise(&self, z: Tensor<2>) -> (Tensor<1, Int>, Tensor<2>) {
+        let codebook = self.codebook.clone().inner();
+        let plain = z.clone().inner();
+        let codes = Tensor::cat(
+            chunks(&plain, &codebook)
+                .into_iter()
+                .map(|rows| {
+                    let count = rows.len();
+                    let logits = part(&plain, rows).matmul(codebook.clone().transpose());
+                    logits.argmax(1).reshape([count])
+                })
+                .collect::<Vec<Tensor<1, Int>>>(),
+            0,
+        );
+        let output = codebook.clone().select(0, codes.clone());
+        let chosen = codes.clone();
+        let rule: Rule<2> = Box::new(move |g, needed| {
+            let g = Tensor::<2>::from_dispatch(g);
+            let mut of_z = Vec::new();
+            let mut of_codebook = needed[1].then(|| {
+                codebook
+                    .zeros_like()
+                    .select_assign(0, chosen, g.clone(), IndexingUpdateOp::Add)
+            });
+            for rows in chunks(&plain, &codebook) {
+                let (z, g) = (part(&plain, rows.clone()), part(&g, rows));
+                let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
+                let a = g.matmul(codebook.clone().transpose());
+                let along = (a.clone() * p.clone()).sum_dim(1);
+                let d = p * (a - along);
+                if let Some(sum) = of_codebook {
+                    of_codebook = Some(sum + d.clone().transpose().matmul(z));
+                }
+                of_z.push(d.matmul(codebook.clone()));
+            }
+            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
+            [of_z, of_codebook.map(Tensor::into_dispatch)]
+        });
+        let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
+        (codes, with_gradient(inputs, output, rule))
+    }
+}
+
+/// Rows of z whose logits are at most [`CHUNK_ELEMENTS`], in order.
+fn chunks(z: &Tensor<2>, codebook: &Tensor<2>) -> Vec<Range<usize>> {
+    let ([tokens, _], [codes, _]) = (z.dims(), codebook.dims());
+    let step = (CHUNK_ELEMENTS / codes.max(1)).max(1);
+    (0..tokens)
+        .step_by(step)
+        .map(|start| start..(start + step).min(tokens))
+        .collect()
+}
+
+fn part(z: &Tensor<2>, rows: Range<usize>) -> Tensor<2> {
+    let [_, width] = z.dims();
+    z.clone().slice([rows, 0..width])
 }
 
 impl Walk for Quantizer {
@@ -66,4 +136,37 @@ pub fn to_tokens(map: Tensor<4>) -> Tensor<2> {
 pub fn to_map(tokens: Tensor<2>, shape: [usize; 4]) -> Tensor<4> {
     let [batch, width, h, w] = shape;
     tokens.reshape([batch, h, w, width]).permute([0, 3, 1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::walk::to_vec;
+    use burn::tensor::{Device, Distribution};
+
+    /// The chunked rule against burn's gradients of the whole expression, over several chunks.
+    #[test]
+    fn chunked_gradients_equal_the_plain_expression() {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        let codes = CHUNK_ELEMENTS / 3 + 1; // two tokens a chunk
+        let z = Tensor::<2>::random([5, 4], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let codebook = Tensor::<2>::random([codes, 4], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let g = Tensor::<2>::random([5, 4], Distribution::Normal(0.0, 1.0), &Device::flex());
+        let quantizer = Quantizer {
+            codebook: codebook.clone(),
+        };
+        assert_eq!(chunks(&z, &codebook).len(), 3);
+        let plain = quantizer.forward(z.clone());
+        let (chosen, z_q) = quantizer.quantise(z.clone());
+        assert_eq!(chosen.to_data(), plain.codes.to_data());
+        assert_eq!(to_vec(&z_q), to_vec(&plain.z_hard));
+        let (a, b) = ((plain.z_q * g.clone()).sum().backward(), (z_q * g).sum().backward());
+        for tensor in [&z, &codebook] {
+            let (a, b) = (to_vec(&tensor.grad(&a).unwrap()), to_vec(&tensor.grad(&b).unwrap()));
+            let scale = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
+        }
+    }
 }

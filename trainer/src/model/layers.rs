@@ -1,12 +1,15 @@
 //! Layers with PyTorch's parameter layout and semantics, and their initialisation.
 
-use burn::tensor::{Device, Tensor, module, ops::ConvOptions};
+use burn::tensor::{Device, Tensor, activation, module, ops::ConvOptions};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
 
-use super::walk::{Role, Slot, Walk, from_vec, join};
+use super::{
+    cpu,
+    walk::{Role, Slot, Walk, from_vec, join, to_vec},
+};
 
 /// Source of initial weights: seeded, in the order the layers are built.
 pub struct Init {
@@ -108,7 +111,15 @@ impl Linear {
 
     /// x `[..., in]` to `[..., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.clone().transpose(), self.bias.clone())
+        if !cpu::applies(&x) {
+            return module::linear(x, self.weight.clone().transpose(), self.bias.clone());
+        }
+        let mut dims = x.dims();
+        let [outputs, inputs] = self.weight.dims();
+        let rows = dims[..D - 1].iter().product();
+        let y = cpu::layers::linear(x.reshape([rows, inputs]), self.weight.clone(), self.bias.clone());
+        dims[D - 1] = outputs;
+        y.reshape(dims)
     }
 }
 
@@ -139,8 +150,15 @@ impl LayerNorm {
         }
     }
 
-    /// x `[..., width]`.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    /// Normalises `x + skip`, or x alone. `[rows, width]`.
+    pub fn forward(&self, x: Tensor<2>, skip: Option<Tensor<2>>) -> Tensor<2> {
+        if cpu::applies(&x) {
+            return cpu::norm::layer_norm(x, skip, self.weight.clone(), self.bias.clone(), self.epsilon);
+        }
+        let x = match skip {
+            Some(skip) => x + skip,
+            None => x,
+        };
         module::layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.epsilon)
     }
 }
@@ -185,6 +203,27 @@ impl Conv {
 
     /// x `[batch, in, height, width]` to `[batch, out, ⌈height/stride⌉, ⌈width/stride⌉]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if cpu::applies(&x) {
+            self.forward_cpu(x)
+        } else {
+            self.forward_plain(x)
+        }
+    }
+
+    fn forward_cpu(&self, x: Tensor<4>) -> Tensor<4> {
+        let [outputs, _, kernel, _] = self.weight.dims();
+        let y = match (kernel, self.stride) {
+            (1, 1) => cpu::conv::pointwise(x, self.weight.clone()),
+            (1, 2) => cpu::conv::pointwise(cpu::conv::every_second(x), self.weight.clone()),
+            (_, stride) => cpu::conv::conv2d(x, self.weight.clone(), stride, kernel / 2),
+        };
+        match &self.bias {
+            Some(bias) => y + bias.clone().reshape([1, outputs, 1, 1]),
+            None => y,
+        }
+    }
+
+    fn forward_plain(&self, x: Tensor<4>) -> Tensor<4> {
         let [outputs, inputs, kernel, _] = self.weight.dims();
         if kernel > 1 {
             let padding = kernel / 2;
@@ -263,25 +302,60 @@ impl BatchNorm {
         }
     }
 
-    /// x `[batch, channels, height, width]`.
-    pub fn forward(&self, x: Tensor<4>, stats: &mut BatchStats) -> Tensor<4> {
+    /// Normalises x, adds `skip` and applies ReLU where asked. x and skip `[batch, channels, height, width]`.
+    pub fn forward(&self, x: Tensor<4>, skip: Option<Tensor<4>>, relu: bool, stats: &mut BatchStats) -> Tensor<4> {
+        let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
-        match stats {
-            BatchStats::Running => {
-                let (mean, variance) = (self.running_mean.clone(), self.running_var.clone());
-                module::batch_norm(x, weight, bias, mean, variance, self.epsilon)
-            }
+        let y = match stats {
             BatchStats::Batch(moments) => {
-                let [batch, _, height, width] = x.dims();
+                let count = batch * height * width;
+                if cpu::applies(&x) {
+                    let (y, found) = cpu::norm::batch_norm_train(x, skip, weight, bias, self.epsilon, relu);
+                    moments.push(BatchMoments {
+                        mean: found.mean,
+                        variance: found.variance,
+                        count,
+                    });
+                    return y;
+                }
                 let result = module::batch_norm_train(x, weight, bias, self.epsilon);
                 moments.push(BatchMoments {
                     mean: result.mean.inner(),
                     variance: result.variance.inner(),
-                    count: batch * height * width,
+                    count,
                 });
                 result.output
             }
-        }
+            BatchStats::Running => {
+                // Autodiff tensors may be watched, and the fused pass has no gradient.
+                if cpu::applies(&x) && !x.is_autodiff() {
+                    return cpu::norm::batch_norm_eval(x, skip, &self.affine(), relu);
+                }
+                let (mean, variance) = (self.running_mean.clone(), self.running_var.clone());
+                module::batch_norm(x, weight, bias, mean, variance, self.epsilon)
+            }
+        };
+        let y = match skip {
+            Some(skip) => y + skip,
+            None => y,
+        };
+        if relu { activation::relu(y) } else { y }
+    }
+
+    /// What normalising with the running statistics does to each channel.
+    fn affine(&self) -> Vec<cpu::norm::Affine> {
+        let (weight, bias) = (to_vec(&self.weight), to_vec(&self.bias));
+        let (mean, variance) = (to_vec(&self.running_mean), to_vec(&self.running_var));
+        (0..weight.len())
+            .map(|c| {
+                let scale = f64::from(weight[c]) / (f64::from(variance[c]) + self.epsilon).sqrt();
+                cpu::norm::Affine {
+                    center: f64::from(mean[c]),
+                    scale,
+                    shift: f64::from(bias[c]),
+                }
+            })
+            .collect()
     }
 
     /// Moves the running statistics towards one batch's: `r ← (1−m)·r + m·batch`, the variance

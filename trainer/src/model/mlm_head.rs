@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor, activation};
 
 use super::{
     bert::{Bert, TextConfig},
+    cpu,
     dropout::Dropout,
     layers::{Init, LayerNorm, Linear},
     walk::{Role, Slot, Walk, ints, join},
@@ -33,7 +34,13 @@ impl MlmHead {
 
     /// hidden `[n, hidden]`, words `[vocabulary, hidden]` to logits `[n, vocabulary]`.
     pub fn forward(&self, hidden: Tensor<2>, words: Tensor<2>) -> Tensor<2> {
-        let x = self.norm.forward(activation::gelu(self.dense.forward(hidden)));
+        let x = self.dense.forward(hidden);
+        let x = if cpu::applies(&x) {
+            cpu::layers::gelu(x)
+        } else {
+            activation::gelu(x)
+        };
+        let x = self.norm.forward(x, None);
         let decoder = Linear {
             weight: words,
             bias: Some(self.bias.clone()),
@@ -92,30 +99,38 @@ impl MaskedLm {
     }
 
     /// Predicts the labelled positions only; `None` when the batch has none.
+    ///
+    /// Padding is left out of the computation altogether: no token attends to it and it has no label.
     pub fn forward(&self, batch: &MaskedBatch, dropout: &mut Dropout) -> Option<MaskedPredictions> {
-        let chosen: Vec<i64> = (0..)
-            .zip(&batch.labels)
-            .filter(|(_, label)| **label != IGNORE_LABEL)
-            .map(|(i, _)| i)
-            .collect();
+        let tokens = batch.shape[1];
+        let (mut rows, mut chosen, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let mut packed = 0;
+        let row_masks = batch.mask.chunks_exact(tokens.max(1));
+        for (start, mask) in (0..).step_by(tokens.max(1)).zip(row_masks) {
+            let length = mask.iter().rposition(|&m| m != 0).map_or(0, |last| last + 1);
+            for at in 0..length {
+                let label = batch.labels[start + at];
+                if label != IGNORE_LABEL {
+                    chosen.push(packed + at as i64);
+                    labels.push(label);
+                }
+            }
+            if length > 0 {
+                rows.push(&batch.ids[start..start + length]);
+                packed += length as i64;
+            }
+        }
         if chosen.is_empty() {
             return None;
         }
         let words = self.bert.word_embeddings();
         let device = words.device().without_autodiff();
-        let labels = chosen.iter().map(|&i| batch.labels[i as usize]).collect();
-        let labels = ints(labels, [chosen.len()], &device);
-        let ids = ints(batch.ids.clone(), batch.shape, &device);
-        let mask = ints(batch.mask.clone(), batch.shape, &device);
-        let last = self.bert.forward(ids, mask, dropout).pop()?; // [rows, tokens, hidden]
-        let [rows, tokens, hidden] = last.dims();
         let count = chosen.len();
-        let picked = last
-            .reshape([rows * tokens, hidden])
-            .select(0, ints(chosen, [count], &device));
+        let states = self.bert.forward_packed(&rows, dropout); // [packed, hidden]
+        let picked = states.select(0, ints(chosen, [count], &device));
         Some(MaskedPredictions {
             logits: self.head.forward(picked, words),
-            labels,
+            labels: ints(labels, [count], &device),
         })
     }
 }

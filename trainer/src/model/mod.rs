@@ -20,6 +20,8 @@
 pub mod attention;
 pub mod autoencoder;
 pub mod bert;
+pub mod cpu;
+pub mod custom;
 pub mod dropout;
 pub mod ibq;
 pub mod keepfit;

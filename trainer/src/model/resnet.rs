@@ -1,6 +1,6 @@
 //! Bottleneck ResNet with torchvision's key names, without the classifier (Section IV-A.1).
 
-use burn::tensor::{Tensor, activation::relu, module, ops::MaxPoolOptions};
+use burn::tensor::{Tensor, module, ops::MaxPoolOptions};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -93,14 +93,17 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<4>, stats: &mut BatchStats) -> Tensor<4> {
-        let y = relu(self.bn1.forward(self.conv1.forward(x.clone()), stats));
-        let y = relu(self.bn2.forward(self.conv2.forward(y), stats));
-        let y = self.bn3.forward(self.conv3.forward(y), stats);
-        let skip = match &self.downsample {
-            Some((conv, norm)) => norm.forward(conv.forward(x), stats),
-            None => x,
-        };
-        relu(y + skip)
+        let y = self.bn1.forward(self.conv1.forward(x.clone()), None, true, stats);
+        let y = self.bn2.forward(self.conv2.forward(y), None, true, stats);
+        let y = self.conv3.forward(y);
+        match &self.downsample {
+            None => self.bn3.forward(y, Some(x), true, stats),
+            Some((conv, norm)) => {
+                // bn3 comes before the downsampling norm in forward order, whatever is added to what.
+                let y = self.bn3.forward(y, None, false, stats);
+                norm.forward(conv.forward(x), Some(y), true, stats)
+            }
+        }
     }
 
     /// In forward order.
@@ -163,7 +166,7 @@ impl ResNet {
 
     /// images `[batch, 3, height, width]` in [0, 1]; any height and width from 1.
     pub fn forward(&self, images: Tensor<4>, stats: &mut BatchStats) -> ResNetOutput {
-        let x = relu(self.bn1.forward(self.conv1.forward(images), stats));
+        let x = self.bn1.forward(self.conv1.forward(images), None, true, stats);
         let pool = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
         let mut x = module::max_pool2d(x, pool);
         let mut taps = vec![x.clone()];
