@@ -121,7 +121,7 @@ impl Edit {
 }
 
 /// Appends a correction. It takes effect when rows are written next: by
-/// `dataset apply-edits`, or when any source is ingested.
+/// `dataset edit --apply`, or when any source is ingested.
 ///
 /// # Errors
 /// The edit fails [`Edit::check`], or the file cannot be written.

@@ -17,6 +17,7 @@ pub mod ledger;
 mod lock;
 mod lookup;
 pub mod modality;
+pub mod ops;
 pub mod progress;
 pub mod query;
 pub mod read;

@@ -1,9 +1,13 @@
 //! The command line: `dataset validate | stats | query | explain | ...`.
 
+mod args;
+mod change;
+
 use crate::error::DatasetError;
 use crate::read::Dataset;
 use crate::{explain, query, stats, validate};
-use clap::{Parser, Subcommand};
+use args::{Arguments, Command};
+use clap::Parser;
 use query::output::Format;
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,94 +19,6 @@ const DONE: u8 = 0;
 const FOUND: u8 = 1;
 /// Could not start or go on.
 const FAILED: u8 = 2;
-
-#[derive(Parser)]
-#[command(
-    name = "dataset",
-    version,
-    about = "Look into, check and work on a dataset folder",
-    after_help = "Exit codes: 0 done; 1 done, and something was found wrong or rejected; 2 could not start or go on.\n\
-                  JSON goes to stdout, everything else to stderr."
-)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Check files, schema, pictures, ids, splits, ledger and edits
-    #[command(
-        after_help = "Examples:\n  dataset validate build/dataset\n  dataset validate build/dataset --skip-pictures | jq .problems\n\n\
-                      Findings go to stderr, a JSON summary to stdout. Exit code 1 when there are problems."
-    )]
-    Validate {
-        /// The dataset folder
-        dataset: PathBuf,
-        /// Leave out reading and decoding every picture
-        #[arg(long)]
-        skip_pictures: bool,
-    },
-    /// Run SQL over pairs, text, labels, ledger and edits
-    #[command(after_help = "Examples:\n  \
-        dataset query build/dataset \"SELECT modality, COUNT(*) AS n FROM pairs GROUP BY modality\"\n  \
-        dataset query build/dataset \"SELECT id, caption_en FROM pairs WHERE review_status = 'needs-review'\" --out todo.csv\n  \
-        dataset query build/dataset \"SELECT state, reason, COUNT(*) AS n FROM ledger GROUP BY state, reason ORDER BY n DESC\"\n  \
-        dataset query build/dataset \"SELECT id, image FROM pairs LIMIT 5\" --format json\n\n\
-        Pictures are read only when the statement names the column `image` or `image_path`;\n`SELECT *` gives all other columns.")]
-    Query {
-        /// The dataset folder
-        dataset: PathBuf,
-        /// One SQL statement
-        sql: String,
-        /// Format; by default a table, or what the name of --out says
-        #[arg(long, value_enum)]
-        format: Option<Format>,
-        /// Write to this file instead of stdout
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-        /// Rows of the table shown on stdout; 0 for all
-        #[arg(long, default_value_t = 40)]
-        rows: usize,
-    },
-    /// Counts, caption lengths, vocabulary, frequent terms: JSON, charts, one HTML page
-    #[command(after_help = "Examples:\n  \
-        dataset stats build/dataset --out build/stats\n  \
-        dataset stats build/dataset --out build/stats --compare MM-Retinal-V1=mm_retinal_v1.csv\n  \
-        dataset stats --captions mm_retinal_v1.csv --out build/v1\n\n\
-        Writes statistics.json, *.svg and index.html, which holds all pictures and can be sent alone.\n\
-        A CSV needs a column `caption` (or `caption_en`, `caption_zh`) and may have `modality`.")]
-    Stats {
-        /// The dataset folder
-        #[arg(required_unless_present = "captions", conflicts_with = "captions")]
-        dataset: Option<PathBuf>,
-        /// Statistics of the captions in a CSV file instead of a dataset folder
-        #[arg(long, value_name = "FILE.csv")]
-        captions: Option<PathBuf>,
-        /// Folder for the results
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Another set's captions for the comparison of vocabularies
-        #[arg(long, value_name = "NAME=FILE.csv")]
-        compare: Vec<String>,
-        /// Heading of the page
-        #[arg(long, default_value = "Dataset statistics")]
-        title: String,
-    },
-    /// Tell where a row came from, step by step
-    #[command(
-        after_help = "Examples:\n  dataset explain build/dataset pair-0123456789abcdef0123\n  dataset explain build/dataset pair-0123456789abcdef0123 --json"
-    )]
-    Explain {
-        /// The dataset folder
-        dataset: PathBuf,
-        /// The id of a pair, utterance or labelled image
-        id: String,
-        /// One JSON object instead of text
-        #[arg(long)]
-        json: bool,
-    },
-}
 
 /// Parses the arguments and runs the command.
 #[must_use]
@@ -172,6 +88,7 @@ fn execute(command: Command) -> Result<u8, DatasetError> {
             }
             Ok(DONE)
         }
+        other => change::execute(other),
     }
 }
 

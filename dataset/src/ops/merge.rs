@@ -1,0 +1,76 @@
+//! Merges dataset folders into one.
+
+use crate::edits::{append, read as read_edits};
+use crate::error::Result;
+use crate::ledger::{LEDGER_FILE, read_lines};
+use crate::read::{Columns, Dataset, Rows, table_files};
+use crate::record::{LabelRecord, PairRecord, TextRecord};
+use crate::rows::Row;
+use crate::shard::SHARD_BYTES;
+use crate::write::{CommitSummary, Editable, TableUpdate};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the merge made.
+#[derive(Debug, Default, Serialize)]
+pub struct MergeSummary {
+    /// Rows by table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Corrections taken over.
+    pub edits_added: u64,
+    /// Corrections that found no row; they stay in `edits.jsonl`.
+    pub edits_unmatched: Vec<String>,
+}
+
+/// Adds all rows, ledger lines and edits of `inputs` to `out`, which may be new.
+/// Rows with the same id are one row; the ledger calls the others `duplicate`.
+///
+/// # Errors
+/// A folder cannot be read, or `out` cannot be written. Each table is
+/// committed by itself; a merge that was cut short can be run again.
+pub fn merge(inputs: &[PathBuf], out: &Path) -> Result<MergeSummary> {
+    // All inputs must be readable before anything is written.
+    let inputs = inputs
+        .iter()
+        .map(|path| Dataset::open(path))
+        .collect::<Result<Vec<_>>>()?;
+    let mut summary = MergeSummary::default();
+    std::fs::create_dir_all(out).map_err(|e| crate::DatasetError::io(out, "create the folder", e))?;
+    for input in &inputs {
+        let known = read_edits(out)?.edits;
+        for edit in input.edits()?.edits {
+            if !known.contains(&edit) {
+                append(out, &edit)?;
+                summary.edits_added += 1;
+            }
+        }
+    }
+    let pairs = merge_table::<PairRecord>(&inputs, out)?;
+    summary.edits_unmatched = pairs.edits_unmatched;
+    summary.rows.insert("pairs", pairs.rows);
+    summary
+        .rows
+        .insert("text", merge_table::<TextRecord>(&inputs, out)?.rows);
+    summary
+        .rows
+        .insert("labels", merge_table::<LabelRecord>(&inputs, out)?.rows);
+    Ok(summary)
+}
+
+fn merge_table<R: Row + Editable>(inputs: &[Dataset], out: &Path) -> Result<CommitSummary> {
+    let mut update = TableUpdate::<R>::open_whole(out)?;
+    let folders = std::iter::once(out).chain(inputs.iter().map(Dataset::folder));
+    for folder in folders {
+        for row in Rows::<R>::new(table_files(folder, R::TABLE)?, Columns::All) {
+            update.push(row?)?;
+        }
+        for line in read_lines(&folder.join(LEDGER_FILE))? {
+            let line = line?;
+            if line.table_name() == R::TABLE.name() {
+                update.push_ledger(line.entry)?;
+            }
+        }
+    }
+    update.commit(SHARD_BYTES)
+}
