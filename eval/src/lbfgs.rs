@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn finds_the_bottom_of_a_badly_scaled_bowl() {
-        let d: Vec<f64> = (0..60).map(|i| 10f64.powf(i as f64 / 10.0 - 2.0)).collect(); // 0.01 .. 1e4
+        let d: Vec<f64> = (0..60).map(|i| 10f64.powf(f64::from(i) / 15.0 - 2.0)).collect(); // 0.01 .. 85
         let mut bowl = Bowl {
             x: vec![0.0; 60],
             line: vec![],

@@ -101,6 +101,7 @@ pub fn bars(data: &BarGroups<'_>) -> anyhow::Result<String> {
             .bold_line_style(GRID)
             .axis_style(GRID)
             .y_desc(data.axis)
+            .y_label_formatter(&|v| format!("{v:.0}"))
             .label_style(("sans-serif", 13).into_font().color(&INK))
             .draw()
             .map_err(failed)?;

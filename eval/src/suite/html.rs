@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use minijinja::{AutoEscape, Environment, Value, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
 use super::charts::{Bar, BarGroups, bars, radar, reliability};
@@ -78,7 +78,7 @@ fn template_value(value: impl Serialize) -> anyhow::Result<Value> {
                 .unwrap_or_default(),
             serde_json::Value::String(s) => Value::from(s),
             serde_json::Value::Array(items) => items.into_iter().map(convert).collect(),
-            serde_json::Value::Object(map) => Value::from_iter(map.into_iter().map(|(k, v)| (k, convert(v)))),
+            serde_json::Value::Object(map) => Value::from_pairs(map.into_iter().map(|(k, v)| (k, convert(v)))),
         }
     }
     Ok(convert(serde_json::to_value(value)?))
@@ -112,6 +112,7 @@ fn finished(report: &SuiteReport) -> impl Iterator<Item = (&SuiteResult, &RunRep
 /// Renders the page. `folder` holds the thumbnails that it embeds.
 pub fn page(report: &SuiteReport, tables: &[Table], folder: &Path) -> anyhow::Result<String> {
     let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_template("report", TEMPLATE)?;
     let rows: Vec<ResultRow> = finished(report).map(|(r, n)| result_row(r, n)).collect();

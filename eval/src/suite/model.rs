@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use image::RgbImage;
+use trainer::embed::Embedder;
 
 use super::cache::ImageVectors;
 
@@ -20,12 +21,38 @@ pub trait FeatureSource {
     fn preprocessing(&self) -> String;
 }
 
+impl FeatureSource for Embedder {
+    fn embed_images(&self, images: &[RgbImage]) -> anyhow::Result<Vec<ImageVectors>> {
+        let vectors = Embedder::embed_images(self, images)?;
+        Ok(vectors
+            .into_iter()
+            .map(|v| ImageVectors {
+                features: v.features,
+                projected: v.projected,
+            })
+            .collect())
+    }
+
+    fn embed_texts(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {
+        Embedder::embed_texts(self, texts)
+    }
+
+    fn logit_scale(&self) -> f64 {
+        f64::from(Embedder::logit_scale(self))
+    }
+
+    fn weights_sha256(&self) -> String {
+        Embedder::weights_sha256(self).to_string()
+    }
+
+    fn preprocessing(&self) -> String {
+        self.preprocessing_id()
+    }
+}
+
 /// Opens a trainer run or checkpoint on a device.
 pub fn open_trainer_run(run: &Path, device: &str) -> anyhow::Result<Box<dyn FeatureSource>> {
-    anyhow::bail!(
-        "{}: this build cannot open trainer runs on {device}; give feature files",
-        run.display()
-    )
+    Ok(Box::new(Embedder::open(run, device)?))
 }
 
 /// Class vector: mean of the normalised vectors of its descriptions, not normalised again (as the released code).

@@ -35,7 +35,7 @@ impl FeatureSet {
         let labels: Vec<i64> = (0..90).map(|i| i % 3).collect();
         let projected = labels
             .iter()
-            .map(|&l| unit(plus(&centres[l as usize], &vector(16, 0.9))))
+            .map(|&l| unit(plus(&centres[l as usize], &vector(16, 1.7))))
             .collect();
         let features = labels
             .iter()
