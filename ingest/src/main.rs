@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! Thin binary: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ingest::cli::run()
+}

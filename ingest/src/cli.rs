@@ -1,0 +1,156 @@
+//! The command line: one subcommand per command of the ingest contract.
+//!
+//! Exit codes: 0 everything was processed, 1 the run finished and some inputs
+//! were rejected (each with a reason), 2 the run could not start or go on.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod book;
+mod images;
+pub mod labels;
+pub mod modality;
+pub mod ocr;
+pub mod panels;
+pub mod split;
+pub mod text;
+
+/// How a command that ran to its end came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every input was processed.
+    Complete,
+    /// The run finished and some inputs were rejected, each with a reason.
+    SomeRejected,
+}
+
+impl Outcome {
+    /// [`Outcome::SomeRejected`] when `rejected` is not zero.
+    pub fn from_rejected(rejected: usize) -> Self {
+        if rejected == 0 {
+            Self::Complete
+        } else {
+            Self::SomeRejected
+        }
+    }
+}
+
+/// Turns retinal diagram books, labelled sets and medical texts into the
+/// dataset folder that the trainer reads.
+#[derive(Debug, Parser)]
+#[command(name = "ingest", version, propagate_version = true)]
+#[command(after_help = "\
+Results go to stdout as JSON, one object a line; logs and progress go to stderr.
+Exit codes: 0 everything processed; 1 finished, some inputs rejected; 2 could not start or go on.
+
+Examples:
+  ingest book --input screenshots/ --source-id atlas1 --out DATASET
+  ingest panels page.png | jq .panels
+  ingest ocr caption.png
+  ingest modality panels/*.png")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Split captions (JSON lines on stdin) into one text per panel
+    Split(split::SplitArgs),
+    /// Read medical texts, keep the ophthalmic ones, write utterances
+    Text(text::TextArgs),
+    /// Read a labelled set (FLAIR-style list or a folder per class)
+    Labels(labels::LabelsArgs),
+    /// Read the text of page or caption images
+    Ocr(ocr::OcrArgs),
+    /// Find panels, their letters and the captions on whole screenshots
+    Panels(panels::PanelsArgs),
+    /// Tell CFP, FFA, OCT and OTHER apart on single panels
+    Modality(modality::ModalityArgs),
+    /// Learn the modality statistics from labelled folders
+    ModalityFit(modality::ModalityFitArgs),
+    /// Turn a folder of screenshots into image-text pairs
+    Book(book::BookArgs),
+}
+
+/// Parses the command line, runs the command and maps its end to an exit code.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap writes help and version to stdout, mistakes to stderr.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    start_log();
+    match dispatch(&arguments.command) {
+        Ok(Outcome::Complete) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeRejected) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Split(arguments) => split::run(arguments),
+        Command::Text(arguments) => text::run(arguments),
+        Command::Labels(arguments) => labels::run(arguments),
+        Command::Ocr(arguments) => ocr::run(arguments),
+        Command::Panels(arguments) => panels::run(arguments),
+        Command::Modality(arguments) => modality::run(arguments),
+        Command::ModalityFit(arguments) => modality::run_fit(arguments),
+        Command::Book(arguments) => book::run(arguments),
+    }
+}
+
+/// Logs go to stderr, warnings and worse unless `RUST_LOG` says otherwise.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}
+
+/// A reader that closed our stdout (`| head`) has had enough; that is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Makes Tesseract work with one thread, as our own threads use the cores.
+///
+/// Tesseract's OpenMP runtime reads `OMP_THREAD_LIMIT` when the program is loaded,
+/// so the program starts itself once more with it set.
+fn single_threaded_openmp() {
+    const VARIABLE: &str = "OMP_THREAD_LIMIT";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        let Ok(program) = std::env::current_exe() else {
+            return;
+        };
+        // Comes back only when it fails; then the work is done with more threads.
+        let error = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(VARIABLE, "1")
+            .exec();
+        tracing::warn!("could not start again with {VARIABLE}=1: {error}");
+    }
+}

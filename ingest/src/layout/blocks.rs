@@ -1,0 +1,96 @@
+//! Picture blocks: connected areas of ink too large to be text.
+
+use super::components::components;
+use super::geometry::Rect;
+use super::sheet::Sheet;
+
+/// A picture is at least this share of the page's shorter side in both directions.
+const MIN_SIDE_SHARE: f64 = 0.07;
+/// ... and at least this many page pixels.
+const MIN_SIDE_PAGE_PX: u32 = 90;
+/// Components that fill less of their box than this are line drawings or tables; they must be larger.
+const SOLID_FILL: f64 = 0.25;
+/// Least share of the page's shorter side for a sparse component.
+const MIN_SPARSE_SHARE: f64 = 0.16;
+
+/// Smallest picture side on this sheet, sheet pixels.
+pub fn min_side(sheet: &Sheet) -> i32 {
+    let share = sheet.width().min(sheet.height()) as f64 * MIN_SIDE_SHARE;
+    (share as i32)
+        .max((MIN_SIDE_PAGE_PX / sheet.factor) as i32)
+        .min(sheet.width().min(sheet.height()) as i32)
+}
+
+/// Boxes of the picture blocks, top to bottom.
+pub fn find_blocks(sheet: &Sheet) -> Vec<Rect> {
+    let least = min_side(sheet);
+    let sparse_least = (sheet.width().min(sheet.height()) as f64 * MIN_SPARSE_SHARE) as i32;
+    let mut blocks: Vec<Rect> = Vec::new();
+    for component in components(&sheet.ink, sheet.width(), &sheet.bounds()) {
+        let bbox = component.bbox;
+        let fill = component.pixels as f64 / bbox.area().max(1) as f64;
+        let floor = if fill >= SOLID_FILL { least } else { sparse_least.max(least) };
+        if bbox.short_side() < floor {
+            continue;
+        }
+        let bbox = shave(sheet, &bbox);
+        if bbox.short_side() >= floor {
+            blocks.push(bbox);
+        }
+    }
+    merge_overlapping(&mut blocks);
+    blocks.sort_by_key(|b| (b.y0, b.x0));
+    blocks
+}
+
+/// Takes off sides whose lines hold almost no ink: an arrow or a letter that
+/// touches the picture must not widen its box. At most a tenth is taken.
+fn shave(sheet: &Sheet, bbox: &Rect) -> Rect {
+    /// A line with less ink than this share belongs to something that sticks out.
+    const THIN: f64 = 0.04;
+    let limit_x = bbox.width() / 10;
+    let limit_y = bbox.height() / 10;
+    let column = |x: i32| {
+        (bbox.y0..bbox.y1).filter(|&y| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.height())
+    };
+    let row = |y: i32| {
+        (bbox.x0..bbox.x1).filter(|&x| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.width())
+    };
+    let mut out = *bbox;
+    while out.x0 - bbox.x0 < limit_x && column(out.x0) < THIN {
+        out.x0 += 1;
+    }
+    while bbox.x1 - out.x1 < limit_x && column(out.x1 - 1) < THIN {
+        out.x1 -= 1;
+    }
+    while out.y0 - bbox.y0 < limit_y && row(out.y0) < THIN {
+        out.y0 += 1;
+    }
+    while bbox.y1 - out.y1 < limit_y && row(out.y1 - 1) < THIN {
+        out.y1 -= 1;
+    }
+    out
+}
+
+/// Joins boxes that cover a good part of each other (a chart's frame and its parts).
+fn merge_overlapping(blocks: &mut Vec<Rect>) {
+    /// Share of the smaller box that must lie inside the larger one.
+    const INSIDE: f64 = 0.3;
+    let mut index = 0;
+    while index < blocks.len() {
+        let hit = (index + 1..blocks.len()).find(|&other| {
+            let both = blocks[index].intersection(&blocks[other]);
+            !both.is_empty()
+                && both.area() as f64
+                    > INSIDE * blocks[index].area().min(blocks[other].area()) as f64
+        });
+        match hit {
+            Some(other) => {
+                let gone = blocks.swap_remove(other);
+                blocks[index] = blocks[index].union(&gone);
+                index = 0;
+            }
+            None => index += 1,
+        }
+    }
+}

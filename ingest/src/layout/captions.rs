@@ -1,0 +1,205 @@
+//! Caption regions: text that begins like a caption, up to where it ends.
+
+use image::GrayImage;
+
+use super::geometry::{Rect, hull};
+use super::sheet::Sheet;
+use super::text::TextRegion;
+use crate::caption::start::{find_caption_start, same_figure};
+use crate::ocr::join::{join_lines, language_of};
+use crate::ocr::read::{read_line, read_region};
+use crate::ocr::{OcrEngine, OcrError, OcrLine, mean_confidence};
+
+/// Rim added to a region before it is read, page pixels.
+const RIM: i32 = 6;
+/// Regions of at least this many lines are tried by their first line before all of them is read.
+const TRY_FIRST: usize = 3;
+
+/// A caption as it stands on the page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaptionRegion {
+    /// Box around its lines, sheet pixels.
+    pub bbox: Rect,
+    /// Lines joined into running text; the languages of a bilingual caption follow each other, each on its own line.
+    pub text: String,
+    /// Figure number as read, like `2-12`.
+    pub figure_no: Option<String>,
+    /// `zh`, `en` or `zh+en`.
+    pub language: String,
+    /// Mean OCR confidence, 0..=1.
+    pub confidence: f32,
+    /// OCR lines, boxes in page pixels.
+    pub lines: Vec<OcrLine>,
+}
+
+/// What the regions of a page turned out to be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CaptionSearch {
+    /// Captions, top to bottom.
+    pub captions: Vec<CaptionRegion>,
+    /// Indices of the regions that hold no caption.
+    pub other_regions: Vec<usize>,
+}
+
+/// Reads the regions and finds the captions among them.
+pub fn find_captions(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    regions: &[TextRegion],
+) -> Result<CaptionSearch, OcrError> {
+    let mut search = CaptionSearch::default();
+    for (index, region) in regions.iter().enumerate() {
+        let Some(lines) = read_candidate(engine, page, sheet, region)? else {
+            search.other_regions.push(index);
+            continue;
+        };
+        let found = cut_captions(sheet, lines);
+        if found.is_empty() {
+            search.other_regions.push(index);
+        }
+        search.captions.extend(found);
+    }
+    search.captions = join_same_figures(std::mem::take(&mut search.captions));
+    Ok(search)
+}
+
+/// Reads every line of the regions named, wherever a caption might begin in them.
+pub fn search_inside(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    regions: &[TextRegion],
+    search: &mut CaptionSearch,
+) -> Result<(), OcrError> {
+    let candidates: Vec<usize> = search
+        .other_regions
+        .iter()
+        .copied()
+        .filter(|&i| regions[i].lines.len() >= TRY_FIRST)
+        .collect();
+    for index in candidates {
+        let lines = read_all(engine, page, sheet, &regions[index], None)?;
+        let found = cut_captions(sheet, lines);
+        if !found.is_empty() {
+            search.other_regions.retain(|&i| i != index);
+            search.captions.extend(found);
+        }
+    }
+    search.captions = join_same_figures(std::mem::take(&mut search.captions));
+    Ok(())
+}
+
+fn read_candidate(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    region: &TextRegion,
+) -> Result<Option<Vec<OcrLine>>, OcrError> {
+    if region.lines.len() < TRY_FIRST {
+        return read_all(engine, page, sheet, region, None).map(Some);
+    }
+    let first = sheet.to_page(&region.lines[0]).grown(2);
+    let (languages, line) = read_line(engine, page, &first)?;
+    if !line.is_some_and(|l| find_caption_start(&l.text).is_some()) {
+        return Ok(None);
+    }
+    read_all(engine, page, sheet, region, Some(languages)).map(Some)
+}
+
+fn read_all(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    region: &TextRegion,
+    languages: Option<crate::ocr::Languages>,
+) -> Result<Vec<OcrLine>, OcrError> {
+    let rect = sheet.to_page(&region.bbox).grown(RIM);
+    let lines: Vec<Rect> = region.lines.iter().map(|l| sheet.to_page(l)).collect();
+    Ok(read_region(engine, page, &rect, &lines, languages)?.lines)
+}
+
+/// Lines from each caption start to the next start of another figure; what stands before the first start is no caption.
+fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
+    let mut out: Vec<(String, Vec<OcrLine>)> = Vec::new();
+    for line in lines {
+        match find_caption_start(&line.text) {
+            Some(start)
+                if !out
+                    .last()
+                    .is_some_and(|(no, _)| same_figure(no, &start.figure_no)) =>
+            {
+                out.push((start.figure_no, vec![line]));
+            }
+            _ => {
+                if let Some((_, group)) = out.last_mut() {
+                    group.push(line);
+                }
+            }
+        }
+    }
+    out.into_iter()
+        .filter_map(|(number, lines)| caption_of(sheet, Some(number), lines))
+        .collect()
+}
+
+/// A caption from its lines; `None` for no lines.
+pub fn caption_of(
+    sheet: &Sheet,
+    figure_no: Option<String>,
+    lines: Vec<OcrLine>,
+) -> Option<CaptionRegion> {
+    let boxes: Vec<Rect> = lines.iter().map(|l| sheet.from_page(&l.rect())).collect();
+    let bbox = hull(&boxes)?;
+    let text = paragraphs(&lines);
+    Some(CaptionRegion {
+        bbox,
+        language: language_of(&text).to_owned(),
+        text,
+        figure_no,
+        confidence: mean_confidence(lines.iter().map(|l| (l.text.as_str(), l.confidence))),
+        lines,
+    })
+}
+
+/// Lines joined, a new line of text wherever a caption start stands (second language, or one number per panel).
+fn paragraphs(lines: &[OcrLine]) -> String {
+    let mut parts: Vec<Vec<&str>> = Vec::new();
+    for line in lines {
+        if parts.is_empty() || find_caption_start(&line.text).is_some() {
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(&line.text);
+        }
+    }
+    parts
+        .into_iter()
+        .map(join_lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A Chinese and an English caption of one number belong to one figure.
+fn join_same_figures(captions: Vec<CaptionRegion>) -> Vec<CaptionRegion> {
+    let mut out: Vec<CaptionRegion> = Vec::new();
+    for caption in captions {
+        let home = out.iter_mut().find(|c| {
+            matches!((&c.figure_no, &caption.figure_no), (Some(a), Some(b)) if same_figure(a, b))
+        });
+        match home {
+            Some(first) => {
+                first.bbox = first.bbox.union(&caption.bbox);
+                first.text = format!("{}\n{}", first.text, caption.text);
+                first.language = language_of(&first.text).to_owned();
+                first.lines.extend(caption.lines);
+                first.confidence = mean_confidence(
+                    first.lines.iter().map(|l| (l.text.as_str(), l.confidence)),
+                );
+            }
+            None => out.push(caption),
+        }
+    }
+    out.sort_by_key(|c| (c.bbox.y0, c.bbox.x0));
+    out
+}

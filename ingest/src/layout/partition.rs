@@ -1,0 +1,270 @@
+//! Panels of a figure: its blocks, cut again and again, best evidence first.
+//!
+//! The caption's number of labels is a constraint: weak cuts are made while
+//! panels are missing and left alone once the number is reached. Strong
+//! evidence is never overruled; the caller sees the two numbers differ.
+
+use super::cuts::{Axis, Cut, dark_level, find_cuts};
+use super::geometry::Rect;
+use super::sheet::Sheet;
+
+/// How cuts are accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionOptions {
+    /// Number of panels that the caption names, when known.
+    pub expected: Option<usize>,
+    /// Least score without a caption.
+    pub threshold: f64,
+    /// Least score while the caption names more panels.
+    pub weak_threshold: f64,
+    /// Score at which a cut is made although the caption names no more panels.
+    pub strong_threshold: f64,
+}
+
+impl Default for PartitionOptions {
+    /// Thresholds chosen on drawn pages (see the tests) and checked on photographs.
+    fn default() -> Self {
+        Self {
+            expected: None,
+            threshold: 0.6,
+            weak_threshold: 0.34,
+            strong_threshold: 0.9,
+        }
+    }
+}
+
+/// A panel and how sure its borders are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    /// Box in sheet pixels.
+    pub bbox: Rect,
+    /// Score of the weakest cut that made it, 1.0 for a block of its own.
+    pub confidence: f64,
+}
+
+struct Node {
+    bbox: Rect,
+    /// Which block it is part of.
+    block: usize,
+    confidence: f64,
+    dark: u8,
+    /// The figure's own ground is black: what is cut off a panel's rim is not picture.
+    on_dark: bool,
+    best: Option<Cut>,
+}
+
+/// Cuts `blocks` (sheet boxes of one figure) into panels, in reading order.
+pub fn partition(
+    sheet: &Sheet,
+    blocks: &[Rect],
+    least: i32,
+    options: &PartitionOptions,
+) -> Vec<Panel> {
+    let mut nodes: Vec<Node> = blocks
+        .iter()
+        .enumerate()
+        .map(|(block, bbox)| {
+            let whole = Node {
+                bbox: *bbox,
+                block,
+                confidence: 1.0,
+                dark: dark_level(sheet, bbox),
+                on_dark: false,
+                best: None,
+            };
+            with_best_cut(sheet, whole, least)
+        })
+        .collect();
+    while let Some((index, score)) = nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(i, n)| n.best.as_ref().map(|cut| (i, cut.score)))
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+    {
+        let needed = match options.expected {
+            None => options.threshold,
+            Some(n) if nodes.len() < n => options.weak_threshold,
+            Some(_) => options.strong_threshold,
+        };
+        if score < needed {
+            break;
+        }
+        let parent = nodes.swap_remove(index);
+        let Some(cut) = parent.best else { break };
+        let on_dark = parent.on_dark || cut.is_dark_gutter(sheet, &parent.bbox, parent.dark);
+        for part in split(&parent.bbox, &cut) {
+            let bbox = trim(sheet, &part, parent.dark, on_dark);
+            if bbox.short_side() >= least / 2 {
+                let part = Node {
+                    bbox,
+                    block: parent.block,
+                    confidence: parent.confidence.min(cut.score),
+                    dark: parent.dark,
+                    on_dark,
+                    best: None,
+                };
+                nodes.push(with_best_cut(sheet, part, least));
+            }
+        }
+    }
+    level_rows(&mut nodes);
+    let mut panels: Vec<Panel> = nodes
+        .into_iter()
+        .map(|n| Panel {
+            bbox: n.bbox,
+            confidence: n.confidence,
+        })
+        .collect();
+    reading_order(&mut panels, |p| p.bbox);
+    panels
+}
+
+fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
+    // Parts of a block are seldom smaller than an eighth of it.
+    let part = least.max(node.bbox.short_side() / 8);
+    let best = [Axis::Horizontal, Axis::Vertical]
+        .into_iter()
+        .flat_map(|axis| find_cuts(sheet, &node.bbox, axis, node.dark, part))
+        .filter(|cut| {
+            split(&node.bbox, cut).iter().all(|p| {
+                is_plausible(&trim(sheet, p, node.dark, cut.first_end < cut.position), least)
+            })
+        })
+        .max_by(|a, b| a.score.total_cmp(&b.score));
+    Node { best, ..node }
+}
+
+/// Panels are not slivers: B-scans go up to about 4 : 1.
+fn is_plausible(bbox: &Rect, least: i32) -> bool {
+    const LONGEST: f64 = 4.5;
+    let (w, h) = (f64::from(bbox.width()), f64::from(bbox.height()));
+    bbox.short_side() >= least && w / h.max(1.0) <= LONGEST && h / w.max(1.0) <= LONGEST
+}
+
+fn split(bbox: &Rect, cut: &Cut) -> [Rect; 2] {
+    let (mut first, mut second) = (*bbox, *bbox);
+    match cut.axis {
+        Axis::Vertical => {
+            first.x1 = cut.first_end;
+            second.x0 = cut.position;
+        }
+        Axis::Horizontal => {
+            first.y1 = cut.first_end;
+            second.y0 = cut.position;
+        }
+    }
+    [first, second]
+}
+
+/// Takes paper off the rim of a part, then, if `strip_dark`, the black of the
+/// figure's own ground. Never paper again after black: a chart's frame is black
+/// and its inside is paper.
+pub fn trim(sheet: &Sheet, bbox: &Rect, dark: u8, strip_dark: bool) -> Rect {
+    let paper = |x: i32, y: i32| !sheet.has_ink(x, y);
+    let black = |x: i32, y: i32| {
+        sheet
+            .image
+            .get_pixel(x as u32, y as u32)
+            .0
+            .iter()
+            .all(|&v| v <= dark)
+    };
+    let out = shrink(bbox, paper);
+    if strip_dark { shrink(&out, black) } else { out }
+}
+
+/// Takes lines off the rim that are `empty` nearly throughout.
+fn shrink(bbox: &Rect, empty: impl Fn(i32, i32) -> bool) -> Rect {
+    /// Share of other pixels at which a line belongs to the picture.
+    const SOME: f64 = 0.015;
+    let mut out = *bbox;
+    let column = |x: i32, r: &Rect| {
+        (r.y0..r.y1).filter(|&y| !empty(x, y)).count() as f64 > SOME * f64::from(r.height())
+    };
+    let row = |y: i32, r: &Rect| {
+        (r.x0..r.x1).filter(|&x| !empty(x, y)).count() as f64 > SOME * f64::from(r.width())
+    };
+    while out.y0 < out.y1 && !row(out.y0, &out) {
+        out.y0 += 1;
+    }
+    while out.y1 > out.y0 && !row(out.y1 - 1, &out) {
+        out.y1 -= 1;
+    }
+    while out.x0 < out.x1 && !column(out.x0, &out) {
+        out.x0 += 1;
+    }
+    while out.x1 > out.x0 && !column(out.x1 - 1, &out) {
+        out.x1 -= 1;
+    }
+    out
+}
+
+/// Gives panels of one row of a block that was trimmed of black the same top
+/// and bottom: the dark upper part of a B-scan is picture, not ground.
+fn level_rows(nodes: &mut [Node]) {
+    /// Share of the row's height up to which a panel is stretched.
+    const STRETCH: f64 = 0.45;
+    let boxes: Vec<(usize, Rect, bool)> = nodes
+        .iter()
+        .map(|n| (n.block, n.bbox, n.on_dark))
+        .collect();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        if !node.on_dark {
+            continue;
+        }
+        let own = node.bbox;
+        let row = boxes
+            .iter()
+            .enumerate()
+            .filter(|(other, (block, b, _))| {
+                *other != index
+                    && *block == node.block
+                    && b.overlap_x(&own) == 0
+                    && 2 * b.overlap_y(&own) > b.height().min(own.height())
+            })
+            .fold(own, |all, (_, (_, b, _))| Rect::new(own.x0, all.y0.min(b.y0), own.x1, all.y1.max(b.y1)));
+        let free = boxes.iter().enumerate().all(|(other, (_, b, _))| {
+            other == index || b.intersection(&row).is_empty()
+        });
+        if free && f64::from(own.height()) >= (1.0 - STRETCH) * f64::from(row.height()) {
+            node.bbox = row;
+        }
+    }
+}
+
+/// Sorts into rows from the top, each row from the left. Boxes share a row when
+/// they overlap by half of the lower one's height.
+pub fn reading_order<T>(items: &mut Vec<T>, bbox: impl Fn(&T) -> Rect) {
+    let mut rest: Vec<T> = std::mem::take(items);
+    rest.sort_by_key(|i| (bbox(i).y0, bbox(i).x0));
+    while !rest.is_empty() {
+        let first = bbox(&rest[0]);
+        let (mut row, others): (Vec<T>, Vec<T>) = rest.into_iter().partition(|i| {
+            let b = bbox(i);
+            2 * b.overlap_y(&first) >= b.height().min(first.height())
+        });
+        row.sort_by_key(|i| (bbox(i).x0, bbox(i).y0));
+        items.extend(row);
+        rest = others;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_before_columns_with_ragged_tops() {
+        let mut boxes = vec![
+            Rect::new(100, 4, 190, 90),
+            Rect::new(0, 100, 90, 190),
+            Rect::new(0, 0, 90, 90),
+            Rect::new(100, 110, 190, 180),
+        ];
+        reading_order(&mut boxes, |b| *b);
+        assert_eq!(
+            boxes.iter().map(|b| (b.x0, b.y0)).collect::<Vec<_>>(),
+            [(0, 0), (100, 4), (0, 100), (100, 110)]
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! Reads regions of a page: the language is found from the print itself.
+
+use image::GrayImage;
+
+use super::join::{is_han, join_lines, language_of};
+use super::prepare::{Prepared, prepare};
+use super::{Languages, Mode, OcrEngine, OcrError, OcrLine, OcrText};
+use crate::layout::geometry::Rect;
+
+/// A line that English reads with at least this confidence is English, 0..=1.
+const ENGLISH_CONFIDENCE: f32 = 0.72;
+
+/// What stands in a region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegionText {
+    /// Lines top to bottom, boxes in page pixels.
+    pub lines: Vec<OcrLine>,
+    /// `zh`, `en` or `zh+en`.
+    pub language: &'static str,
+}
+
+impl RegionText {
+    fn new(lines: Vec<OcrLine>) -> Self {
+        let all: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+        let language = language_of(&all.join("\n"));
+        Self { lines, language }
+    }
+
+    /// Lines as printed, one a line.
+    pub fn text(&self) -> String {
+        let all: Vec<&str> = self.lines.iter().map(|l| l.text.as_str()).collect();
+        all.join("\n")
+    }
+
+    /// Lines joined into running text.
+    pub fn running_text(&self) -> String {
+        join_lines(self.lines.iter().map(|l| l.text.as_str()))
+    }
+}
+
+/// Reads a region of running text. `lines` are the boxes of its printed lines in
+/// page pixels, as far as the layout knows them. `languages` is what its first
+/// line turned out to be, when that was read before ([`read_line`]).
+pub fn read_region(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    rect: &Rect,
+    lines: &[Rect],
+    languages: Option<Languages>,
+) -> Result<RegionText, OcrError> {
+    let height = line_height(lines);
+    let english = match (languages, lines.first()) {
+        (Some(known), _) => known == Languages::English,
+        (None, Some(first)) if lines.len() > 1 => {
+            let trial = recognize(engine, page, &first.grown(3), height, Languages::English, &Mode::Line)?;
+            looks_english(&trial)
+        }
+        _ => true,
+    };
+    if english {
+        let text = recognize(engine, page, rect, height, Languages::English, &Mode::Block)?;
+        // A Chinese paragraph may follow an English one.
+        let sure = text.lines.iter().all(|l| l.confidence >= 0.5);
+        if sure && looks_english(&text) {
+            return Ok(RegionText::new(text.lines));
+        }
+    }
+    let text = recognize(engine, page, rect, height, Languages::Chinese, &Mode::Block)?;
+    Ok(RegionText::new(reread_english(engine, page, height, text.lines)?))
+}
+
+/// Reads one line, to see how a region begins and in which language.
+pub fn read_line(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    line: &Rect,
+) -> Result<(Languages, Option<OcrLine>), OcrError> {
+    let height = Some(line.height() as f32);
+    let rect = line.grown(3);
+    let english = recognize(engine, page, &rect, height, Languages::English, &Mode::Line)?;
+    if looks_english(&english) {
+        return Ok((Languages::English, english.lines.into_iter().next()));
+    }
+    let chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
+    Ok((Languages::Chinese, chinese.lines.into_iter().next()))
+}
+
+/// Runs of English lines in a Chinese reading are read again with English alone,
+/// which is better at Latin print.
+fn reread_english(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    height: Option<f32>,
+    lines: Vec<OcrLine>,
+) -> Result<Vec<OcrLine>, OcrError> {
+    /// A line with more Chinese characters than this is Chinese.
+    const STRAY: usize = 1;
+    let latin: Vec<bool> = lines
+        .iter()
+        .map(|l| {
+            let letters = l.text.chars().filter(|c| c.is_alphanumeric()).count();
+            l.text.chars().filter(|c| is_han(*c)).count() <= STRAY && letters >= 3
+        })
+        .collect();
+    let mut out: Vec<OcrLine> = Vec::new();
+    let mut index = 0;
+    while index < lines.len() {
+        if !latin[index] {
+            out.push(lines[index].clone());
+            index += 1;
+            continue;
+        }
+        let start = index;
+        while index < lines.len() && latin[index] {
+            index += 1;
+        }
+        let run = &lines[start..index];
+        let hull = run
+            .iter()
+            .map(OcrLine::rect)
+            .reduce(|a, b| a.union(&b))
+            .map(|r| r.grown(4));
+        let Some(hull) = hull else { continue };
+        let mode = if run.len() == 1 { Mode::Line } else { Mode::Block };
+        let again = recognize(engine, page, &hull, height, Languages::English, &mode)?;
+        let better = again.lines.len() == run.len()
+            && again.confidence() + 0.02
+                >= super::mean_confidence(run.iter().map(|l| (l.text.as_str(), l.confidence)));
+        if better {
+            out.extend(again.lines);
+        } else {
+            out.extend(run.iter().cloned());
+        }
+    }
+    Ok(out)
+}
+
+fn recognize(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    rect: &Rect,
+    height: Option<f32>,
+    languages: Languages,
+    mode: &Mode,
+) -> Result<OcrText, OcrError> {
+    let ready = prepare(page, rect, height);
+    let mut text = engine.recognize(&ready.image, languages, mode)?;
+    for line in &mut text.lines {
+        back_to_page(&ready, line);
+    }
+    Ok(text)
+}
+
+fn back_to_page(ready: &Prepared, line: &mut OcrLine) {
+    line.bbox = ready.to_source(line.bbox);
+    for word in &mut line.words {
+        word.bbox = ready.to_source(word.bbox);
+    }
+}
+
+/// English reads Chinese print as low-confidence scraps.
+fn looks_english(text: &OcrText) -> bool {
+    let letters: usize = text
+        .lines
+        .iter()
+        .flat_map(|l| l.text.chars())
+        .filter(|c| c.is_ascii_alphabetic())
+        .count();
+    let low = text
+        .lines
+        .iter()
+        .flat_map(|l| &l.words)
+        .filter(|w| w.confidence < 0.5)
+        .map(|w| w.text.chars().count())
+        .sum::<usize>();
+    letters >= 6 && text.confidence() >= ENGLISH_CONFIDENCE && low * 5 < letters
+}
+
+/// Median height of printed lines.
+fn line_height(lines: &[Rect]) -> Option<f32> {
+    let mut heights: Vec<i32> = lines.iter().map(Rect::height).collect();
+    heights.sort_unstable();
+    heights.get(heights.len() / 2).map(|&h| h as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::replay::{ReplayEngine, line};
+    use super::*;
+    use image::Luma;
+
+    fn page() -> GrayImage {
+        GrayImage::from_pixel(400, 200, Luma([255]))
+    }
+
+    #[test]
+    fn english_is_read_once_with_english() {
+        let mut engine = ReplayEngine::new(|_, languages, _| {
+            assert_eq!(languages, Languages::English);
+            let text = "FIGURE 2-1. Drusen of the macula";
+            Some(OcrText {
+                lines: vec![line(text, [12, 12, 300, 40], 0.95)],
+            })
+        });
+        let rect = Rect::new(10, 10, 390, 40);
+        let text = read_region(&mut engine, &page(), &rect, &[rect], None).unwrap();
+        assert_eq!(text.language, "en");
+        assert_eq!(text.lines[0].bbox[..2], [10, 10]);
+    }
+
+    #[test]
+    fn english_lines_of_a_bilingual_region_are_read_again() {
+        let mut engine = ReplayEngine::new(|_, languages, mode| {
+            let lines = match (languages, mode) {
+                (Languages::English, Mode::Line) => vec![line("Figure 2. Drusen.", [12, 52, 300, 80], 0.97)],
+                (Languages::English, _) => vec![line("2-12 AH|", [12, 12, 300, 40], 0.3)],
+                (Languages::Chinese, _) => vec![
+                    line("图2 玻璃膜疣。", [12, 12, 300, 40], 0.9),
+                    line("Figvre 2. Drusen.", [12, 52, 300, 80], 0.8),
+                ],
+            };
+            Some(OcrText { lines })
+        });
+        let rect = Rect::new(0, 0, 400, 100);
+        let text = read_region(&mut engine, &page(), &rect, &[], None).unwrap();
+        assert_eq!(text.lines[1].text, "Figure 2. Drusen.");
+        assert_eq!(text.running_text(), "图2 玻璃膜疣。Figure 2. Drusen.");
+    }
+}
