@@ -7,6 +7,8 @@ use std::fmt::Write;
 /// Size of the picture in pixels.
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 380.0;
+/// Room for the title at the top.
+const TITLE: f64 = 34.0;
 /// Largest and smallest font size in pixels.
 const FONT: (f64, f64) = (54.0, 12.0);
 /// Free pixels around each word.
@@ -87,8 +89,8 @@ fn free_place(placed: &[Placed], width: f64, height: f64) -> Option<(f64, f64)> 
             return None;
         }
         let x = WIDTH / 2.0 + radius * angle.cos() - width / 2.0;
-        let y = HEIGHT / 2.0 + radius * (HEIGHT / WIDTH) * angle.sin() - height / 2.0;
-        let inside = x >= 0.0 && y >= 0.0 && x + width <= WIDTH && y + height <= HEIGHT;
+        let y = (HEIGHT + TITLE) / 2.0 + radius * (HEIGHT / WIDTH) * angle.sin() - height / 2.0;
+        let inside = x >= 0.0 && y >= TITLE && x + width <= WIDTH && y + height <= HEIGHT;
         let candidate = Placed {
             word: String::new(),
             count: 0,
@@ -109,7 +111,7 @@ fn free_place(placed: &[Placed], width: f64, height: f64) -> Option<(f64, f64)> 
 /// (`#rrggbb`).
 pub(super) fn svg(terms: &[Term], title: &str, color: &str) -> String {
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n<title>{}</title>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n<title>{0}</title>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n<text x=\"14\" y=\"26\" font-size=\"17\" font-family=\"Helvetica, Arial, 'Noto Sans CJK SC', sans-serif\" fill=\"#333333\">{0}</text>\n",
         escape(title)
     );
     for word in place(terms) {
