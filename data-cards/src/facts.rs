@@ -131,7 +131,7 @@ pub struct Facts {
     pub ledger: BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>,
     /// Ledger: reasons of inputs that became no row, with their number.
     pub reasons: BTreeMap<String, u64>,
-    /// Ledger lines by table that claim to have become a row, when the folder has a ledger.
+    /// Rows that ledger lines claim to have become, each counted once; `None` when there is no ledger.
     pub ledger_rows: Option<u64>,
     /// Corrections in edits.jsonl.
     pub edits: u64,
@@ -299,9 +299,11 @@ pub fn compute(folder: &Path) -> anyhow::Result<Facts> {
         add(&mut facts.licences, licence(label.licence));
     }
     if folder.join(dataset::ledger::LEDGER_FILE).exists() {
-        let mut rows = 0;
+        let mut rows = BTreeSet::new();
         for entry in dataset.ledger()? {
-            rows += u64::from(entry.is_row());
+            if let Some(id) = entry.id.as_ref().filter(|_| entry.is_row()) {
+                rows.insert(id.clone());
+            }
             if let Some(reason) = entry.reason.as_ref().filter(|_| !entry.is_row()) {
                 add(&mut facts.reasons, format!("{} {}: {reason}", entry.kind, entry.state));
             }
@@ -315,7 +317,7 @@ pub fn compute(folder: &Path) -> anyhow::Result<Facts> {
                 entry.state,
             );
         }
-        facts.ledger_rows = Some(rows);
+        facts.ledger_rows = Some(rows.len() as u64);
     }
     let edits = std::fs::read_to_string(folder.join("edits.jsonl")).unwrap_or_default();
     facts.edits = edits.lines().filter(|l| !l.trim().is_empty()).count() as u64;

@@ -435,7 +435,7 @@ fn check_rows(facts: &Facts, faults: &mut Vec<Fault>) {
             "ledger.jsonl",
             "",
             format!(
-                "{in_ledger} lines say that they became a row, the tables hold {} ({})",
+                "{in_ledger} rows are accounted for, the tables hold {} ({})",
                 facts.rows(),
                 tables.join(", ")
             ),

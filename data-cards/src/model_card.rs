@@ -16,7 +16,7 @@ fn read_json(file: &Path) -> anyhow::Result<Value> {
     serde_json::from_slice(&bytes).with_context(|| file.display().to_string())
 }
 
-/// First and last line of metrics.jsonl that hold numbers.
+/// First and last training line of metrics.jsonl, and their number.
 fn first_and_last(run: &Path) -> anyhow::Result<Option<(Value, Value, usize)>> {
     let file = run.join("metrics.jsonl");
     let Ok(text) = std::fs::read_to_string(&file) else {
@@ -26,7 +26,9 @@ fn first_and_last(run: &Path) -> anyhow::Result<Option<(Value, Value, usize)>> {
     for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let value: Value =
             serde_json::from_str(line).with_context(|| format!("{}: line {}", file.display(), number + 1))?;
-        lines.push(value);
+        if value["kind"].as_str().is_none_or(|k| k == "train") {
+            lines.push(value);
+        }
     }
     Ok(lines
         .first()
@@ -89,7 +91,7 @@ pub fn card(run: &Path, reports: &[PathBuf]) -> anyhow::Result<String> {
     if let Some((first, last, count)) = first_and_last(run)? {
         let _ = writeln!(
             page,
-            "## Losses\n\n{count} lines in metrics.jsonl.\n\n| | first | last |\n| --- | --- | --- |"
+            "## Losses\n\n{count} training lines in metrics.jsonl.\n\n| | first | last |\n| --- | --- | --- |"
         );
         for (key, value) in last.as_object().into_iter().flatten().filter(|(_, v)| v.is_number()) {
             let _ = writeln!(page, "| {key} | {} | {} |", cell(&first[key]), cell(value));

@@ -3,10 +3,12 @@
 pub mod cache;
 pub mod charts;
 pub mod config;
+pub mod gather;
 pub mod html;
 pub mod model;
 pub mod printed;
 pub mod results;
 pub mod run;
+pub mod samples;
 pub mod sources;
 pub mod tables;

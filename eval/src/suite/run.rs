@@ -1,53 +1,24 @@
 //! Runs a suite: lists images, fills the feature cache, evaluates every cell, collects the report.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
-use dataset::image_input::decode_rgb8;
 use dataset::progress::{Progress, bar};
 
 use super::cache::FeatureCache;
 use super::config::{DatasetConfig, FoldRows, ModelConfig, Suite};
-use super::model::{FeatureSource, class_vector};
-use super::results::{ClassInfo, DatasetInfo, ModelInfo, Sample, SuiteReport, SuiteResult};
-use super::sources::{HashIndex, ImageSet, Rejected, SetImage, list, read_images};
-use crate::features::{
-    VectorColumn, Vectors, check_same_width, class_indices, read_images as read_feature_file, read_texts,
-};
+use super::gather::{Table, Work, embed_set, read_table};
+use super::model::FeatureSource;
+use super::results::{ClassInfo, DatasetInfo, ModelInfo, SuiteReport, SuiteResult};
+use super::samples::{add_samples, remember_samples};
+use super::sources::{HashIndex, ImageSet, SetImage, list};
+use crate::features::Vectors;
 use crate::folds::Amount;
 use crate::protocol::{DEFAULT_LOGIT_SCALE, FoldOutcome, Inputs, Method, Setting, run as run_protocol};
 use crate::report::{predictions_csv, summarise};
-use crate::vectors::Rows;
-
-/// Images embedded at a time.
-const BATCH: usize = 16;
-/// Sample images per class in the report.
-const SAMPLES_PER_CLASS: usize = 2;
-/// Longer side of a thumbnail, pixels.
-const THUMBNAIL_PIXELS: u32 = 160;
 
 /// Opens a model given its path and a device name.
 pub type OpenModel<'a> = &'a dyn Fn(&Path, &str) -> anyhow::Result<Box<dyn FeatureSource>>;
-
-/// How much work a run needed.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// Image files or rows whose bytes were read.
-    pub images_read: u64,
-    /// Images that went through a model.
-    pub images_embedded: u64,
-}
-
-/// Vectors of one model for the images of one data set; rows follow `images`.
-struct Table {
-    images: Vec<SetImage>,
-    features: Option<Vectors>,
-    projected: Option<Vectors>,
-    texts: Option<Rows>,
-    /// Why `projected` or `features` is missing, when a method asks for it.
-    missing: String,
-}
 
 /// Runs a suite. Predictions, thumbnails and cached features go below `out`; the report comes back.
 pub fn run_suite(suite: &Suite, out: &Path, device: &str, open: OpenModel<'_>) -> anyhow::Result<(SuiteReport, Work)> {
@@ -192,185 +163,6 @@ fn model_info(model: &ModelConfig, source: Option<&dyn FeatureSource>, error: Op
     }
 }
 
-/// Vectors of a set from the cache; what is missing there is computed first. Images that fail are left out and named.
-fn embed_set(
-    config: &DatasetConfig,
-    set: &ImageSet,
-    source: &dyn FeatureSource,
-    cache: &mut FeatureCache,
-    work: &mut Work,
-    rejected: &mut Vec<Rejected>,
-) -> anyhow::Result<Table> {
-    let missing: BTreeSet<String> = set
-        .images
-        .iter()
-        .filter(|i| cache.get(&i.sha256).is_none())
-        .map(|i| i.sha256.clone())
-        .collect();
-    if !missing.is_empty() {
-        let progress = bar(Some(missing.len() as u64), "images embedded");
-        progress.message(config.name.clone());
-        let mut batch: Vec<(String, image::RgbImage)> = Vec::new();
-        let mut bad: Vec<Rejected> = Vec::new();
-        let mut flush = |batch: &mut Vec<(String, image::RgbImage)>, work: &mut Work| -> anyhow::Result<()> {
-            let (keys, images): (Vec<String>, Vec<image::RgbImage>) = std::mem::take(batch).into_iter().unzip();
-            let vectors = source.embed_images(&images)?;
-            progress.inc(keys.len() as u64);
-            work.images_embedded += keys.len() as u64;
-            keys.into_iter().zip(vectors).for_each(|(key, v)| cache.insert(key, v));
-            Ok(())
-        };
-        read_images(config, set, &missing, |image, bytes| {
-            work.images_read += 1;
-            match decode_rgb8(&bytes, &image.name) {
-                Ok(decoded) => batch.push((image.sha256.clone(), decoded.rgb)),
-                Err(error) => bad.push(Rejected {
-                    image: image.name.clone(),
-                    reason: error.to_string(),
-                }),
-            }
-            if batch.len() == BATCH {
-                flush(&mut batch, work)
-            } else {
-                Ok(())
-            }
-        })?;
-        if !batch.is_empty() {
-            flush(&mut batch, work)?;
-        }
-        progress.finish();
-        for entry in bad
-            .into_iter()
-            .filter(|b| !rejected.iter().any(|r| r.image == b.image))
-            .collect::<Vec<_>>()
-        {
-            rejected.push(entry);
-        }
-    }
-    let mut table = Table {
-        images: Vec::new(),
-        features: Some(Vectors::default()),
-        projected: Some(Vectors::default()),
-        texts: None,
-        missing: String::new(),
-    };
-    for image in &set.images {
-        let Some(vectors) = cache.get(&image.sha256) else {
-            continue;
-        };
-        for (to, from, what) in [
-            (&mut table.features, &vectors.features, "features"),
-            (&mut table.projected, &vectors.projected, "projected"),
-        ] {
-            let Some(to) = to else { continue };
-            append(to, from).map_err(|problem| anyhow::anyhow!("{}: {what} {problem}", image.name))?;
-        }
-        table.images.push(image.clone());
-    }
-    let mut texts = Vectors::default();
-    for class in &config.classes {
-        append(&mut texts, &class_vector(source, &config.prompts(class))?)
-            .map_err(|p| anyhow::anyhow!("class '{}': text vector {p}", class.name))?;
-    }
-    table.texts = Some(texts.to_rows());
-    Ok(table)
-}
-
-/// Adds one vector; all must be finite and of one length.
-fn append(to: &mut Vectors, from: &[f32]) -> Result<(), String> {
-    if to.width == 0 {
-        to.width = from.len();
-    }
-    if from.is_empty() || from.len() != to.width {
-        return Err(format!("has {} numbers, the first has {}", from.len(), to.width));
-    }
-    if let Some(at) = from.iter().position(|v| !v.is_finite()) {
-        return Err(format!(
-            "holds {} at position {at}; were the weights trained to the end?",
-            from[at]
-        ));
-    }
-    to.values.extend_from_slice(from);
-    Ok(())
-}
-
-/// A table from the feature files of any other model. Labels count the classes of the suite from 0.
-fn read_table(config: &DatasetConfig, files: &super::config::FeatureFiles) -> anyhow::Result<Table> {
-    let projected = files
-        .texts
-        .as_ref()
-        .map(|_| read_feature_file(&files.images, VectorColumn::Projected))
-        .transpose();
-    let features = read_feature_file(&files.images, VectorColumn::Features);
-    let missing = [projected.as_ref().err(), features.as_ref().err()]
-        .into_iter()
-        .flatten()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
-    let projected = projected.ok().flatten();
-    let features = features.ok();
-    let Some(any) = projected.as_ref().or(features.as_ref()) else {
-        anyhow::bail!("{missing}")
-    };
-    let labels = match &files.texts {
-        Some(file) => {
-            let texts = read_texts(file)?;
-            let names: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
-            if texts.classes.len() != names.len()
-                || !texts.classes.iter().zip(&names).all(|(a, b)| a.eq_ignore_ascii_case(b))
-            {
-                anyhow::bail!(
-                    "{}: classes by label are {:?}, the suite has {names:?}",
-                    file.display(),
-                    texts.classes
-                );
-            }
-            if projected.is_some() {
-                check_same_width(any, &texts, file)?;
-            }
-            (class_indices(any, &texts, file)?, Some(texts.vectors.to_rows()))
-        }
-        None => {
-            let index = |(row, &label): (usize, &i64)| {
-                let class = usize::try_from(label).ok().filter(|&c| c < config.classes.len());
-                class.ok_or_else(|| {
-                    anyhow::anyhow!(
-                        "{}: row {row} has label {label}, the suite has classes 0 to {}",
-                        files.images.display(),
-                        config.classes.len() - 1
-                    )
-                })
-            };
-            (
-                any.labels
-                    .iter()
-                    .enumerate()
-                    .map(index)
-                    .collect::<anyhow::Result<_>>()?,
-                None,
-            )
-        }
-    };
-    let image = |(name, &class): (&String, &usize)| SetImage {
-        name: name.clone(),
-        class,
-        sha256: String::new(),
-        in_split: true,
-    };
-    Ok(Table {
-        images: any.paths.iter().zip(&labels.0).map(image).collect(),
-        texts: labels.1,
-        projected: projected.map(|p| p.vectors),
-        features: features.map(|f| f.vectors),
-        missing: if missing.is_empty() {
-            "the model's feature files have no texts".to_string()
-        } else {
-            missing
-        },
-    })
-}
-
 fn failed(
     config: &DatasetConfig,
     model: &ModelConfig,
@@ -510,80 +302,157 @@ pub fn shots_value(shots: usize) -> serde_json::Value {
     Amount::Count(shots).to_json()
 }
 
-/// Notes the first images of each class with the model's answer.
-fn remember_samples(
-    config: &DatasetConfig,
-    model: &ModelConfig,
-    paths: &[String],
-    inputs: &Inputs<'_>,
-    fold: &FoldOutcome,
-    report: &mut SuiteReport,
-) {
-    let mut order: Vec<usize> = (0..fold.test.len()).collect();
-    order.sort_by(|&a, &b| dataset::fs::natural_cmp(&paths[fold.test[a]], &paths[fold.test[b]]));
-    for (class, name) in inputs.classes.iter().enumerate() {
-        for &i in order
-            .iter()
-            .filter(|&&i| inputs.labels[fold.test[i]] == class)
-            .take(SAMPLES_PER_CLASS)
-        {
-            let mut ranking: Vec<(String, f64)> = inputs
-                .classes
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::suite::cache::ImageVectors;
+
+    /// Mean colour as vector: tells red from green folders.
+    struct Colours<'a> {
+        embedded: &'a Cell<usize>,
+        weights: &'static str,
+    }
+
+    impl FeatureSource for Colours<'_> {
+        fn embed_images(&self, images: &[image::RgbImage]) -> anyhow::Result<Vec<ImageVectors>> {
+            self.embedded.set(self.embedded.get() + images.len());
+            let mean = |image: &image::RgbImage| {
+                let sums = image
+                    .pixels()
+                    .fold([0.0f32; 3], |s, p| [0, 1, 2].map(|c| s[c] + f32::from(p.0[c])));
+                let length = sums.iter().map(|s| s * s).sum::<f32>().sqrt();
+                sums.map(|s| s / length).to_vec()
+            };
+            Ok(images
                 .iter()
-                .cloned()
-                .zip(fold.probabilities[i].iter().copied())
-                .collect();
-            ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let image = paths[fold.test[i]].clone();
-            report.samples.push(Sample {
-                dataset: config.name.clone(),
-                model: model.name.clone(),
-                image,
-                truth: name.clone(),
-                ranking,
-                thumbnail: String::new(),
-            });
+                .map(|i| ImageVectors {
+                    features: mean(i),
+                    projected: mean(i),
+                })
+                .collect())
+        }
+        fn embed_texts(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {
+            Ok(texts
+                .iter()
+                .map(|t| {
+                    if t.contains("red") {
+                        vec![2.0, 0.0, 0.0]
+                    } else {
+                        vec![0.0, 0.5, 0.0]
+                    }
+                })
+                .collect())
+        }
+        fn logit_scale(&self) -> f64 {
+            2.0
+        }
+        fn weights_sha256(&self) -> String {
+            self.weights.into()
+        }
+        fn preprocessing(&self) -> String {
+            "as it is".into()
         }
     }
-}
 
-/// Makes the thumbnails that are not there yet and drops samples whose picture cannot be had.
-fn add_samples(
-    suite: &Suite,
-    sets: &[anyhow::Result<ImageSet>],
-    out: &Path,
-    report: &mut SuiteReport,
-    work: &mut Work,
-) -> anyhow::Result<()> {
-    for (config, set) in suite.datasets.iter().zip(sets) {
-        let Ok(set) = set else { continue };
-        let mut wanted = BTreeSet::new();
-        for sample in report.samples.iter_mut().filter(|s| s.dataset == config.name) {
-            let Some(image) = set.images.iter().find(|i| i.name == sample.image) else {
-                continue;
-            };
-            sample.thumbnail = format!("features/thumbnails/{}.jpg", image.sha256);
-            if !out.join(&sample.thumbnail).exists() {
-                wanted.insert(image.sha256.clone());
+    const SUITE: &str = r#"
+name = "colours"
+shots = [2]
+bootstrap = 20
+[[model]]
+name = "mean colour"
+run = "run"
+[[dataset]]
+name = "boxes"
+modality = "CFP"
+tree = "tree"
+template = "a {} box"
+class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", match = ["verde"], prompts = ["green"] } ]
+"#;
+
+    fn draw_tree(folder: &Path) {
+        for (name, red) in [("red", 200u8), ("verde", 40), ("blue", 90)] {
+            std::fs::create_dir_all(folder.join("tree").join(name)).unwrap();
+            for i in 0..12u8 {
+                let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([red - i, 240 - red + 2 * i, 30 + i]));
+                picture.save(folder.join(format!("tree/{name}/{i}.png"))).unwrap();
             }
         }
-        if wanted.is_empty() {
-            continue;
-        }
-        std::fs::create_dir_all(out.join("features/thumbnails"))?;
-        read_images(config, set, &wanted, |image, bytes| {
-            work.images_read += 1;
-            let picture = decode_rgb8(&bytes, &image.name)?.rgb;
-            let small = image::DynamicImage::ImageRgb8(picture).thumbnail(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS);
-            let mut jpeg = std::io::Cursor::new(Vec::new());
-            small.write_to(&mut jpeg, image::ImageFormat::Jpeg)?;
-            dataset::fs::write_atomic(
-                &out.join(format!("features/thumbnails/{}.jpg", image.sha256)),
-                jpeg.get_ref(),
-            )?;
-            Ok(())
-        })?;
+        std::fs::write(folder.join("suite.toml"), SUITE).unwrap();
     }
-    report.samples.retain(|s| !s.thumbnail.is_empty());
-    Ok(())
+
+    #[test]
+    fn a_second_run_reads_no_image_and_gives_the_same_report() {
+        let folder = tempfile::tempdir().unwrap();
+        draw_tree(folder.path());
+        std::fs::write(folder.path().join("tree/red/broken.png"), b"no picture").unwrap();
+        let suite = Suite::read(&folder.path().join("suite.toml")).unwrap();
+        let embedded = Cell::new(0);
+        let run = |weights: &'static str| {
+            // the closure must own nothing that outlives the test: count through a leaked cell
+            let count: &'static Cell<usize> = Box::leak(Box::new(Cell::new(0)));
+            let open = move |_: &Path, _: &str| -> anyhow::Result<Box<dyn FeatureSource>> {
+                Ok(Box::new(Colours {
+                    embedded: count,
+                    weights,
+                }))
+            };
+            let result = run_suite(&suite, &folder.path().join("out"), "cpu", &open).unwrap();
+            embedded.set(embedded.get() + count.get());
+            result
+        };
+        let (first, work) = run("w1");
+        assert_eq!((work.images_embedded, embedded.get()), (24, 24));
+        assert_eq!(first.datasets[0].left_out["blue"], 12);
+        assert!(
+            first.problems().iter().any(|p| p.contains("red/broken.png")),
+            "{:?}",
+            first.problems()
+        );
+        let zero_shot = first
+            .find("boxes", "mean colour", "zero-shot", &shots_value(0))
+            .unwrap();
+        assert_eq!(
+            (zero_shot.images, zero_shot.mean.acc, zero_shot.logit_scale),
+            (24, 1.0, 2.0)
+        );
+        assert!(
+            first.results.iter().all(|r| r.report.is_some()),
+            "{:?}",
+            first.problems()
+        );
+        assert_eq!(first.samples.len(), 4);
+
+        // the broken file is tried again; everything else comes from the cache
+        std::fs::remove_file(folder.path().join("tree/red/broken.png")).unwrap();
+        let (second, work) = run("w1");
+        assert_eq!((work.images_read, work.images_embedded), (0, 0));
+        let numbers = |r: &SuiteReport| serde_json::to_string(&r.results).unwrap();
+        assert_eq!(numbers(&first), numbers(&second));
+        // other weights are another cache
+        assert_eq!(run("w2").1.images_embedded, 24);
+    }
+
+    #[test]
+    fn a_class_without_images_and_a_missing_model_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        draw_tree(folder.path());
+        std::fs::remove_dir_all(folder.path().join("tree/verde")).unwrap();
+        let suite = Suite::read(&folder.path().join("suite.toml")).unwrap();
+        let open = |run: &Path, _: &str| -> anyhow::Result<Box<dyn FeatureSource>> {
+            anyhow::bail!("{} is absent", run.display())
+        };
+        let (report, _) = run_suite(&suite, &folder.path().join("out"), "cpu", &open).unwrap();
+        let problems = report.problems().join("\n");
+        assert!(
+            problems.contains("class 'green' has no image") && problems.contains("verde"),
+            "{problems}"
+        );
+        assert!(
+            problems.contains("model 'mean colour'") && problems.contains("is absent"),
+            "{problems}"
+        );
+    }
 }
