@@ -2,52 +2,52 @@
 
 use super::normalize::{Normalized, is_cjk};
 
-/// Words before a label that make it a reference or the name of something.
+/// Sorted: words before a label that make it a reference or the name of something.
 const REFERENCE_WORDS: [&str; 44] = [
-    "in",
-    "of",
-    "see",
-    "from",
-    "to",
-    "than",
+    "area",
     "as",
-    "with",
-    "by",
-    "for",
-    "on",
     "at",
-    "figure",
+    "box",
+    "by",
+    "case",
+    "category",
+    "class",
+    "factor",
     "fig",
     "figs",
+    "figure",
     "figures",
+    "for",
+    "from",
+    "grade",
+    "group",
+    "haemophilia",
+    "hemophilia",
+    "hepatitis",
+    "in",
+    "influenza",
+    "inset",
+    "insets",
+    "level",
+    "of",
+    "on",
     "panel",
     "panels",
+    "patient",
+    "section",
+    "sections",
+    "see",
+    "stage",
+    "table",
+    "than",
+    "to",
     "type",
     "types",
     "vitamin",
     "vitamins",
-    "hepatitis",
-    "grade",
-    "stage",
-    "group",
+    "with",
     "zone",
     "zones",
-    "area",
-    "class",
-    "category",
-    "hemophilia",
-    "haemophilia",
-    "influenza",
-    "factor",
-    "level",
-    "section",
-    "sections",
-    "table",
-    "case",
-    "patient",
-    "box",
-    "inset",
-    "insets",
 ];
 
 /// What stands before a mark.
@@ -135,7 +135,7 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     let word = std::str::from_utf8(&word[..j - k]).unwrap_or("");
     if matches!(word, "and" | "or") {
         Boundary::Conjunction
-    } else if REFERENCE_WORDS.contains(&word) {
+    } else if REFERENCE_WORDS.binary_search(&word).is_ok() {
         Boundary::Reference
     } else if blanks > 0 && (word.bytes().all(|b| b.is_ascii_digit()) || (k > from && is_cjk(n.before(k)))) {
         Boundary::Space

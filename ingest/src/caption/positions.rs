@@ -268,7 +268,9 @@ fn fix_label(label: &str, key: (u8, u8), damaged: bool) -> String {
 /// `Some(misread)` when the lower-case word stands at `i`, with at most one misread letter.
 fn same(n: &Normalized, i: usize, word: &str) -> Option<bool> {
     let mut misread = 0;
-    if !word.starts_with(n.at(i).to_ascii_lowercase()) && !word.starts_with('l') {
+    let first = n.at(i).to_ascii_lowercase();
+    let begins = word.as_bytes().first().map_or('\0', |&b| char::from(b));
+    if begins != first && !(begins == 'l' && matches!(first, '1' | 'i')) {
         return None;
     }
     for (k, want) in word.chars().enumerate() {

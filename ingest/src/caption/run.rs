@@ -298,8 +298,12 @@ fn best_of_mode(marks: &[Mark], all: &[Candidate], family: Family, mode: Mode, c
         return dynamic(marks, all, family, mode, Form::Paren, context);
     }
     let mut best: Option<Run> = None;
+    let count = |form: Form| all.iter().filter(|c| marks[c.mark].form == form).count();
+    let most = Form::ALL.into_iter().map(count).max().unwrap_or(0);
     for form in Form::ALL {
-        if !all.iter().any(|c| marks[c.mark].form == form) {
+        // A form that few marks have is not the caption's.
+        let here = count(form);
+        if here == 0 || here * 3 < most {
             continue;
         }
         if let Some(run) = dynamic(marks, all, family, mode, form, context) {

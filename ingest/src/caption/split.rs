@@ -263,6 +263,9 @@ fn repeated_numbers(n: &Normalized, raw: &str, own: &[&Stretch], block: &mut Blo
     }
 }
 
+/// Points a mark from which a run of letters is clear: its wrapper, and a sentence end before each.
+const CLEAR: f32 = 1.75;
+
 /// Splits the words of one head.
 fn body(
     n: &Normalized,
@@ -279,7 +282,15 @@ fn body(
         first: 1,
     };
     let letter_run = best_run(n, &marks, context);
-    let place_run = position_run(n, from, to, context);
+    // Clear letters leave nothing to places.
+    let clear = letter_run
+        .as_ref()
+        .is_some_and(|r| r.count() > 1 && r.score >= CLEAR * r.items.len() as f32);
+    let place_run = if clear {
+        None
+    } else {
+        position_run(n, from, to, context)
+    };
     let mut run = pick(letter_run, place_run);
     if !letters.is_empty() {
         let covered = run

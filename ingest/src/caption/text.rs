@@ -9,6 +9,11 @@ const EDGE: &[char] = &[
 
 /// White space to single blanks, none between Chinese characters, words joined that a line end cut.
 pub fn tidy(raw: &str) -> String {
+    // Most texts are tidy: single blanks between Latin words, none else.
+    let plain = |b: &u8| (b' '..0x7f).contains(b);
+    if raw.as_bytes().iter().all(plain) && !raw.contains("  ") && !raw.starts_with(' ') && !raw.ends_with(' ') {
+        return raw.to_owned();
+    }
     let mut out = String::with_capacity(raw.len());
     let mut blank = false;
     let mut line = false;
@@ -44,6 +49,9 @@ fn wide(c: char) -> bool {
 /// The words of an entry without the separators around it.
 pub fn words(raw: &str) -> String {
     let mut text = raw.trim_matches(EDGE);
+    if !text.starts_with([')', '）']) && !text.ends_with([')', '）', '(', '（']) {
+        return tidy(text);
+    }
     // Brackets whose other half went with a label.
     loop {
         let opens = text.matches(['(', '（']).count();

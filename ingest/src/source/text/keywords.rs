@@ -1,9 +1,9 @@
 //! Ophthalmic keywords: derived by a statistic, kept in a file that a person can
 //! edit, and matched in utterances.
 //!
-//! Derivation. In-domain texts (captions of the dataset folder, corpora declared
-//! ophthalmic; failing both, the utterances that hold a core word) stand against
-//! all corpora. A term (one to three English words, two to six Chinese
+//! Derivation. In-domain texts (captions of the dataset folder and corpora declared
+//! ophthalmic; in a language without either, the utterances that hold a core word)
+//! stand against the other corpora. A term (one to three English words, two to six Chinese
 //! characters) is a keyword when
 //! 1. it occurs in at least [`MIN_COUNT`] in-domain texts,
 //! 2. Dunning's log-likelihood ratio (1993) of its rates is at least [`MIN_LLR`]

@@ -183,17 +183,20 @@ fn find_keywords(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Resul
 /// Derives keywords, see [`keywords`].
 fn derive(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Result<Vec<keywords::Keyword>> {
     let mut derivation = Derivation::default();
-    let mut domain_texts = 0;
+    // In-domain texts counted so far, by language.
+    let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
     if options.out.is_dir() {
         for row in Dataset::open(&options.out)?.pairs(Columns::WithoutImageBytes)? {
             let row = row?;
-            for caption in [&row.caption_en, &row.caption_zh].into_iter().flatten() {
-                derivation.add_domain(caption);
-                domain_texts += 1;
+            for (tongue, caption) in [("en", &row.caption_en), ("zh", &row.caption_zh)] {
+                if let Some(caption) = caption {
+                    derivation.add_domain(caption);
+                    *counted.entry(tongue).or_default() += 1;
+                }
             }
         }
     }
-    if options.from_dataset && domain_texts == 0 {
+    if options.from_dataset && counted.is_empty() {
         bail!(
             "--from-dataset: {} holds no captions; run `ingest book` first or leave the option out",
             options.out.display()
@@ -201,22 +204,32 @@ fn derive(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Result<Vec<k
     }
     let progress = dataset::progress::bar(None, "deriving keywords");
     if !options.from_dataset {
-        let core = Keywords::core();
-        let declared = options.corpora.iter().any(|c| c.domain);
-        for (corpus, files) in options.corpora.iter().zip(files) {
-            if declared && !corpus.domain {
-                continue;
-            }
-            // Without captions and declared corpora, what holds a core word stands for the domain.
+        for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| corpus.domain) {
             for_each_utterance(files, |text| {
-                if corpus.domain || (domain_texts == 0 && !core.matches(text).is_empty()) {
+                derivation.add_domain(text);
+                *counted.entry(language(text).unwrap_or("en")).or_default() += 1;
+            });
+        }
+        // In a language without captions and textbooks, what holds a core word stands for the domain.
+        let core = Keywords::core();
+        let missing: Vec<&str> = ["en", "zh"].into_iter().filter(|l| !counted.contains_key(l)).collect();
+        for (_, files) in options
+            .corpora
+            .iter()
+            .zip(files)
+            .filter(|(corpus, _)| !corpus.domain && !missing.is_empty())
+        {
+            for_each_utterance(files, |text| {
+                if language(text).is_some_and(|l| missing.contains(&l)) && !core.matches(text).is_empty() {
                     derivation.add_domain(text);
                 }
             });
+            progress.inc(1);
         }
     }
     derivation.end_domain();
-    for files in files {
+    // A textbook on the eye says nothing about how specific a word is.
+    for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| !corpus.domain) {
         for_each_utterance(files, |text| derivation.add_corpus(text));
         progress.inc(1);
     }
