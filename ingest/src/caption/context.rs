@@ -109,6 +109,10 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     let blanks = i - j;
     let p = n.before(j);
     match p {
+        // The digits behind a decimal point.
+        '.' if blanks == 0 && n.at(i).is_ascii_digit() && j > from + 1 && n.at(j - 2).is_ascii_digit() => {
+            return Boundary::Word;
+        }
         '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
         _ if line || blanks > 1 => return Boundary::Line,
         ',' | '、' | '(' | '[' => return Boundary::Comma,

@@ -4,7 +4,7 @@ use super::labels::{Family, value};
 use super::normalize::{Normalized, circled_value, is_circled_digit, is_cjk};
 
 /// Chinese characters after a letter that make it part of a word: A超, B型, C级.
-pub(super) const GLUED_WORDS: &str = "超型级区类组期字族波点线层链群等段段带孔病例株亚扫细胞淋膜维肝抗肽蛋酶形相截面";
+pub(super) const GLUED_WORDS: &str = "超型级区类组期字族波链群等段例株亚淋维肝抗肽蛋形";
 /// Characters of the longest atom (`viii`).
 pub(super) const LONGEST_ATOM: usize = 4;
 
@@ -108,9 +108,16 @@ pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Vec<Atom>, usize)> 
         let (Some((ca, va)), Some((cb, vb))) = (class(n, &last), class(n, &next)) else {
             break;
         };
+        // `[C and 0]`: a letter read as a digit, where nothing else can stand.
+        let misread = matches!(ca, 1 | 2)
+            && cb == 3
+            && next.len == 1
+            && matches!(n.at(next_at + next.len), ')' | ']' | '}')
+            && inside_bracket(n, end);
         let one_roman = |a: &Atom| matches!(n.at(a.start), 'i' | 'v' | 'x' | 'I' | 'V' | 'X');
         let roman = |c: u8| matches!(c, 1 | 2 | 6 | 7);
-        let same = ca == cb
+        let same = misread
+            || ca == cb
             || (roman(ca) && roman(cb) && ca.max(cb) >= 6 && one_roman(&last) && one_roman(&next))
             || (ca == 1 && cb == 4)
             || (ca == 2 && cb == 5);
@@ -123,7 +130,7 @@ pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Vec<Atom>, usize)> 
                 .is_none_or(|(at, _, _)| atom(n, at, to).and_then(|a| class(n, &a)).is_none_or(|(c, _)| c != cb));
         let increasing = ca != cb || vb > va;
         let glued = is_cjk(after) && GLUED_WORDS.contains(after);
-        if !same || word || glued || !increasing || !(steps || range || strict) {
+        if !same || word || glued || !increasing || !(steps || range || strict || misread) {
             break;
         }
         atoms.push(next);
@@ -147,7 +154,7 @@ fn joiner(n: &Normalized, end: usize, to: usize) -> Option<(usize, bool, bool)> 
         i > end && w.chars().enumerate().all(|(k, c)| n.at(i + k) == c) && matches!(n.at(i + w.len()), ' ' | '\n')
     };
     match n.at(i) {
-        '-' | '~' | '至' | '到' | '一' => then(1, true, true),
+        '-' | '—' | '~' | '至' | '到' | '一' => then(1, true, true),
         '、' | '&' | '和' | '与' | '及' | '+' => {
             // `A、B和C`, `A、 and B`
             then(1, false, true)
@@ -161,7 +168,8 @@ fn joiner(n: &Normalized, end: usize, to: usize) -> Option<(usize, bool, bool)> 
                 Some((j, false, inside_bracket(n, end)))
             }
         }
-        '/' if i == end => then(1, false, false),
+        // `B/C:` is a list, `C/D ratio` is none.
+        '/' if i == end && matches!(n.at(i + 2), '.' | ':' | ')' | ']' | '、') => then(1, false, false),
         '.' if i == end && n.at(i + 1) != ' ' && !n.at(i).is_ascii_digit() => {
             // A pause that was read as a stop (`B.C.造影`); only for the very next letter.
             (!n.before(end).is_ascii_digit()).then_some((i + 1, false, false))
@@ -192,7 +200,7 @@ fn inside_bracket(n: &Normalized, end: usize) -> bool {
     while k > 0 && steps < 40 {
         match n.before(k) {
             '(' | '[' => return true,
-            c if c.is_ascii_alphanumeric() || matches!(c, ' ' | ',' | '、' | '-' | '~') => {}
+            c if c.is_ascii_alphanumeric() || matches!(c, ' ' | ',' | '、' | '-' | '—' | '~') => {}
             _ => return false,
         }
         k -= 1;

@@ -143,6 +143,11 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
 
 /// The end of initials such as `C.N.V.` at `i`, or 0.
 fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
+    let width = |k: usize| n.glyphs.get(k).map_or(0, |g| g.end - g.start);
+    // `C．C.N.V.`: the label's own stop is printed in another width.
+    if width(i + 1) != width(i + 3) && n.at(i + 3) == '.' {
+        return 0;
+    }
     let mut at = i;
     let mut rising = true;
     while at + 1 < to && n.at(at).is_ascii_uppercase() && n.at(at + 1) == '.' {
@@ -245,6 +250,8 @@ fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
             mark.note = Some((n.skip_space(close + 1), stop));
             Some(mark)
         }
+        // `[B、C|`, `(A3J`: the closing bracket of a group was misread.
+        '|' | '>' if close < to && atoms.len() > 1 => Some(finish(n, (i, close + 1), atoms, form, from, to, 0.6)),
         _ => broken_bracket(n, i, j, from, to),
     }
 }
@@ -257,21 +264,27 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
         Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
     );
     let single = n.at(j).is_ascii_alphanumeric() && !matches!(n.at(j + 1), '-' | '/');
-    let tail = n.at(j + 1);
-    let after = n.at(j + 2);
+    // `(A3J`: a letter with a digit.
+    let len = if n.at(j).is_ascii_alphabetic() && n.at(j + 1).is_ascii_digit() && n.at(j + 2) == 'J' {
+        2
+    } else {
+        1
+    };
+    let tail = n.at(j + len);
+    let after = n.at(j + len + 1);
     let misread = matches!(tail, 'J' | '|' | '1' | 'l' | 'I' | '.' | ':' | '>')
-        && !after.is_ascii_alphanumeric()
+        && (!after.is_ascii_alphanumeric() || len == 2)
         && after != ')'
-        && j + 2 <= to;
+        && j + len < to;
     if !(single && misread) {
         return None;
     }
     let mark = finish(
         n,
-        (i, j + 2),
+        (i, j + len + 1),
         vec![Atom {
             start: j,
-            len: 1,
+            len,
             range: false,
         }],
         Form::Paren,
@@ -301,7 +314,19 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         return None;
     }
     if let Some(j) = panel_word(n, i).or_else(|| (n.at(i) == '图' && !n.at(i + 1).is_ascii_digit()).then_some(i + 1)) {
-        let (atoms, end) = group(n, j, to)?;
+        let odd = || {
+            matches!(n.at(j + 1), ':' | '.' | ',').then(|| {
+                (
+                    vec![Atom {
+                        start: j,
+                        len: 1,
+                        range: false,
+                    }],
+                    j + 1,
+                )
+            })
+        };
+        let (atoms, end) = group(n, j, to).or_else(odd).filter(|g| g.1 <= to)?;
         if n.at(end) == ')' && end < to {
             // `(antigen; image C)`
             let mut mark = finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.1);
@@ -311,15 +336,8 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         let end = skip_terminator(n, end, to);
         return Some(finish(n, (i, end), atoms, Form::Word, from, to, 0.0));
     }
-    // `CA)`: the opening bracket was read as a letter.
-    let closed = n.at(i + 2) == ')' || n.at(i + 2) == 'J' && (is_cjk(n.at(i + 3)) || n.at(i + 3) == ' ');
-    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphabetic() && closed && i + 2 < to {
-        let atoms = vec![Atom {
-            start: i + 1,
-            len: 1,
-            range: false,
-        }];
-        return Some(finish(n, (i, i + 3), atoms, Form::Paren, from, to, 0.6));
+    if let Some(mark) = misread_bracket(n, i, from, to) {
+        return Some(mark);
     }
     let (atoms, group_end) = group(n, i, to)?;
     let mut end = group_end;
@@ -337,11 +355,17 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let (form, end) = match n.at(end) {
         ')' | ']' | '}' => (Form::Close, end + 1),
         '.' if !(digits && next.is_ascii_digit()) => (Form::Dot, end + 1),
+        // `；3．5分钟`: a label before a number, or a decimal number; only the run can tell.
+        '.' if matches!(boundary, Boundary::Stop | Boundary::Line) => {
+            damage = 0.6;
+            (Form::Dot, end + 1)
+        }
         ':' if !(digits && next.is_ascii_digit()) => (Form::Colon, end + 1),
         ',' if !(digits && next.is_ascii_digit()) => (Form::Comma, end + 1),
         ';' if !digits => (Form::Colon, end + 1),
         '。' => (Form::Dot, end + 1),
         '、' => (Form::Pause, end + 1),
+        '—' => (Form::Dash, if next == '—' { end + 2 } else { end + 1 }),
         '-' | '=' | '~' if !next.is_ascii_alphanumeric() => (Form::Dash, end + 1),
         '-' if next == '-' => (Form::Dash, end + 2),
         '图' if !matches!(next, '谱' | '案') => {
@@ -355,11 +379,12 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         ' ' | '\n' => {
             let j = n.skip_space(end);
             match n.at(j) {
+                '—' => (Form::Dash, j + 1),
                 '-' | '=' if !n.at(j + 1).is_ascii_alphanumeric() => (Form::Dash, j + 1),
                 _ => (Form::Bare, end + 1),
             }
         }
-        c if is_cjk(c) && !digits && !GLUED_WORDS.contains(c) => (Form::Glued, end),
+        c if is_cjk(c) && !digits && !GLUED_WORDS.contains(c) && (c, next) != ('细', '胞') => (Form::Glued, end),
         c if is_cjk(c) && digits && !MEASURE_WORDS.contains(c) => (Form::Glued, end),
         _ => return None,
     };
@@ -382,6 +407,40 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         mark.boundary = Boundary::Space;
     }
     Some(mark)
+}
+
+/// `CA)`, `Cii)`, `CAJ`: the opening bracket was read as a letter; `EJ`, `1J`: the closing one was.
+fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let ends = |k: usize| k < to && (is_cjk(n.at(k)) || matches!(n.at(k), ' ' | '\n') || n.at(k).is_ascii_uppercase());
+    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphanumeric() {
+        if n.at(i + 2) == 'J' && ends(i + 3) {
+            let atoms = vec![Atom {
+                start: i + 1,
+                len: 1,
+                range: false,
+            }];
+            return Some(finish(n, (i, i + 3), atoms, Form::Paren, from, to, 0.6));
+        }
+        if let Some((atoms, end)) = group(n, i + 1, to)
+            && matches!(n.at(end), ')' | '}' | ']')
+            && end < to
+        {
+            return Some(finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.6));
+        }
+    }
+    let open = matches!(
+        boundary(n, i, from),
+        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
+    );
+    if open && n.at(i).is_ascii_alphanumeric() && n.at(i + 1) == 'J' && ends(i + 2) {
+        let atoms = vec![Atom {
+            start: i,
+            len: 1,
+            range: false,
+        }];
+        return Some(finish(n, (i, i + 2), atoms, Form::Close, from, to, 0.6));
+    }
+    None
 }
 
 /// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
@@ -433,7 +492,7 @@ fn finish(
 
 fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {
     let j = skip_blank(n, end, to);
-    if j < to && matches!(n.at(j), '.' | ':' | ',' | '、' | '-' | ')') {
+    if j < to && matches!(n.at(j), '.' | ':' | ',' | '、' | '-' | '—' | ')') {
         j + 1
     } else {
         end
@@ -447,11 +506,19 @@ fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
     }
     PANEL_WORDS.iter().find_map(|word| {
         let len = word.len();
-        let same = word
+        // `PanelB:` without its blank.
+        let joined = n.at(i + len).is_ascii_uppercase() && matches!(n.at(i + len + 1), ':' | '.' | ',');
+        if n.at(i + len) != ' ' && !joined {
+            return None;
+        }
+        // One letter may be misread: `PaneI A`, `Pancl A`.
+        let wrong = word
             .chars()
             .enumerate()
-            .all(|(k, c)| n.at(i + k).to_ascii_lowercase() == c);
-        (same && n.at(i + len) == ' ').then_some(i + len + 1)
+            .filter(|(k, c)| n.at(i + k).to_ascii_lowercase() != *c)
+            .count();
+        let letters = (0..len).all(|k| n.at(i + k).is_alphanumeric());
+        (wrong <= 1 && letters).then_some(if joined { i + len } else { i + len + 1 })
     })
 }
 

@@ -63,7 +63,10 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
         let found = if is_cjk(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
         } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() {
-            english(n, i, from, to)
+            let continued = places
+                .last()
+                .is_some_and(|p| p.paren && n.skip_space(p.end) == i && n.before(p.end) != ')');
+            english(n, i, from, to, continued)
         } else {
             None
         };
@@ -159,9 +162,10 @@ fn agree(keys: &[(u8, u8)]) -> bool {
     kinds <= 1 && (grid > 0 || rows + columns == 0 || rows == 0 || columns == 0 || rows + columns > 2)
 }
 
-fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
-    let paren = matches!(n.at(i), '(' | '[');
-    let mut at = if paren { n.skip_space(i + 1) } else { i };
+fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) -> Option<Place> {
+    let opened = matches!(n.at(i), '(' | '[');
+    let paren = opened || continued;
+    let mut at = if opened { n.skip_space(i + 1) } else { i };
     let label_from = at;
     if same(n, at, "the ").is_some() {
         at += 4;
@@ -211,11 +215,15 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
         noun = true;
     }
     let closed = match n.at(at) {
-        ')' | ']' if paren => at + 1,
+        ')' | ']' | '}' if paren => at + 1,
+        // `(upper right, lower left)`: the list goes on.
+        '、' | ',' | '/' if paren && begins_place(n, at + 1) => at + 1,
+        'a' if paren && followed_by_place(n, at) => at + 3,
         ',' | ':' | '.' | ')' | '、' if !paren => at + 1,
         // `Left and right: ...` share their words.
         'a' | '&' if !paren && followed_by_place(n, at) => at,
         ';' if !paren && key != (0, 0) => at + 1,
+        '—' if !paren => at + 1,
         '-' | '=' if !paren && n.at(at + 1) == ' ' => at + 1,
         _ if noun && !paren => at,
         _ => return None,
@@ -245,11 +253,16 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
 fn followed_by_place(n: &Normalized, i: usize) -> bool {
     let at = if n.at(i) == '&' { i + 1 } else { i + 3 };
     let joined = n.at(i) == '&' || (n.at(i + 1) == 'n' && n.at(i + 2) == 'd' && n.at(i + 3) == ' ');
-    let at = n.skip_space(at);
-    joined
-        && PLACES
-            .iter()
-            .any(|p| same(n, at, p.0).is_some() && matches!(n.at(at + p.0.len()), ',' | ':' | '.' | ' '))
+    joined && begins_place(n, at)
+}
+
+/// True when a place word stands at `i` after blanks.
+fn begins_place(n: &Normalized, i: usize) -> bool {
+    let at = n.skip_space(i);
+    let ends = |c: char| matches!(c, ',' | ':' | '.' | ' ' | ')' | '、' | '/' | '-');
+    PLACES
+        .iter()
+        .any(|p| same(n, at, p.0).is_some() && ends(n.at(at + p.0.len())))
 }
 
 /// A misread word is given back as the word it is.
@@ -339,7 +352,7 @@ fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
         Boundary::Word | Boundary::Reference => true,
         _ => false,
     };
-    if closed > to || (damaged && !noun) || (!paren && inside) {
+    if closed > to || (damaged && !noun && !paren) || (!paren && inside) {
         return None;
     }
     let mut label: String = (at..end).map(|k| n.at(k)).collect();

@@ -106,10 +106,16 @@ pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run>
         }
         let repair = family_best.as_ref().is_none_or(|run| needs_repair(marks, run, context));
         if repair {
-            let wild = family_best
-                .as_ref()
-                .map_or(context.panels.unwrap_or(0), |r| r.count() + 2)
+            // Any glyph may stand for a label inside the run or up to the panels counted, not beyond.
+            let highest = |r: &Run| r.items.iter().flat_map(|i| i.values.iter().copied()).max().unwrap_or(0);
+            let wild = usize::from(family_best.as_ref().map_or(0, highest))
+                .max(context.panels.unwrap_or(0))
                 .min(14);
+            let wild = if family == Family::Circled {
+                wild.max(3) + 2
+            } else {
+                wild
+            };
             let all = candidates(n, marks, family, Some((wild as u16, family_best.is_some())));
             for mode in [Mode::Before, Mode::After] {
                 let Some(run) = best_of_mode(marks, &all, family, mode, context) else {
@@ -360,9 +366,9 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Follow::End => -1.2,
     };
     let article = mark.form == Form::Bare
-        && value == 1
+        && matches!(value, 1 | 100)
         && matches!(mark.follow, Follow::Lower | Follow::Digit)
-        && matches!(family, Family::Upper | Family::Lower);
+        && !matches!(family, Family::Digit);
     let bare_number = matches!(mark.form, Form::Bare | Form::Glued) && family == Family::Digit;
     let mismatch = match (mark.form, target) {
         (a, b) if a == b => 0.0,

@@ -146,7 +146,7 @@ pub fn skip_strays(n: &Normalized, from: usize) -> usize {
         let c = n.at(i);
         let stray = matches!(
             c,
-            '|' | '\'' | '"' | '.' | '-' | '~' | '_' | '`' | ',' | '\\' | '*' | '^' | '«' | '»' | '='
+            '|' | '\'' | '"' | '.' | '-' | '—' | '~' | '_' | '`' | ',' | '\\' | '*' | '^' | '«' | '»' | '='
         );
         if !stray && !matches!(c, ' ' | '\n') {
             break;
@@ -185,7 +185,7 @@ fn parse(n: &Normalized, i: usize, word_needed: bool) -> Option<Head> {
     // Letters glued to the number: `2-3A、B`, `2-3(A)`, `2-3-A`.
     let mut letters = Vec::new();
     let glued = match n.at(at) {
-        '-' if n.at(at + 1).is_ascii_alphabetic() => at + 1,
+        '-' | '—' if n.at(at + 1).is_ascii_alphabetic() => at + 1,
         _ => at,
     };
     if let Some((values, end)) = glued_letters(n, glued) {
@@ -199,7 +199,7 @@ fn parse(n: &Normalized, i: usize, word_needed: bool) -> Option<Head> {
     let mut separators = 0;
     while separators < 4
         && (matches!(n.at(text_at), ' ' | '\n')
-            || (separators < 2 && matches!(n.at(text_at), '.' | ':' | '、' | '-' | '|' | ',' | '。')))
+            || (separators < 2 && matches!(n.at(text_at), '.' | ':' | '、' | '-' | '—' | '|' | ',' | '。')))
     {
         separators += usize::from(!matches!(n.at(text_at), ' ' | '\n'));
         text_at += 1;
@@ -287,11 +287,11 @@ fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
     let mut out = String::new();
     let mut at = i;
     if matches!(n.at(at), 'S' | 'A'..='E')
-        && (n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()))
+        && (n.at(at + 1).is_ascii_digit() || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()))
     {
         out.push(n.at(at));
         at += 1;
-        if n.at(at) == '-' {
+        if matches!(n.at(at), '-' | '—') {
             out.push('-');
             at += 1;
         }
@@ -314,7 +314,7 @@ fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
             sep += 1;
         }
         let mark = n.at(sep);
-        let dash = matches!(mark, '-' | '~' | '一' | '_');
+        let dash = matches!(mark, '-' | '—' | '~' | '一' | '_');
         if !(dash || (mark == '.' && sep == at)) {
             break;
         }
@@ -351,12 +351,21 @@ fn digits(n: &Normalized, i: usize) -> (String, usize) {
             'O' | 'o' if !out.is_empty() && !n.at(at + 1).is_ascii_alphabetic() => '0',
             'l' | '|'
                 if !n.at(at + 1).is_ascii_alphabetic()
-                    && (n.at(at + 1).is_ascii_digit() || n.at(at + 1) == '-' || !out.is_empty()) =>
+                    && (n.at(at + 1).is_ascii_digit() || matches!(n.at(at + 1), '-' | '—') || !out.is_empty()) =>
             {
                 '1'
             }
-            'I' if n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()) => '1',
-            'S' | 's' if n.at(at + 1).is_ascii_digit() || (n.at(at + 1) == '-' && n.at(at + 2).is_ascii_digit()) => '5',
+            'I' if n.at(at + 1).is_ascii_digit()
+                || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()) =>
+            {
+                '1'
+            }
+            'S' | 's'
+                if n.at(at + 1).is_ascii_digit()
+                    || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()) =>
+            {
+                '5'
+            }
             _ => break,
         };
         out.push(read);
@@ -452,7 +461,7 @@ fn is_running_text(n: &Normalized, head: &Head) -> bool {
     while raw_end > head.start
         && matches!(
             n.before(raw_end),
-            ' ' | '\n' | '.' | ':' | '、' | '-' | '|' | ',' | '。'
+            ' ' | '\n' | '.' | ':' | '、' | '-' | '—' | '|' | ',' | '。'
         )
     {
         raw_end -= 1;
@@ -464,7 +473,7 @@ fn is_running_text(n: &Normalized, head: &Head) -> bool {
         if ZH_RUNNING.iter().any(|w| rest.starts_with(w)) {
             return !(rest.starts_with('。') && separated);
         }
-        return matches!(n.at(raw_end), ')' | ']' | ';');
+        return matches!(n.at(raw_end), ')' | ']');
     }
     match n.at(raw_end) {
         ')' | ']' | ';' => return true,
