@@ -3,6 +3,7 @@
 //! A mark is a group of atoms (`A`, `B、C`, `(a-c)`, `②`) with its wrapper, what
 //! stands before it and what follows. [`super::run`] chooses among them.
 
+use super::brackets::{bracketed, misread_bracket};
 use super::context::{Boundary, Follow, boundary, follow, inside_open_bracket};
 use super::group::{Atom, GLUED_WORDS, LONGEST_ATOM, group, skip_blank};
 use super::normalize::{Normalized, is_circled_digit, is_cjk};
@@ -206,95 +207,6 @@ fn end_of_list(n: &Normalized, i: usize, from: usize, to: usize) -> usize {
     }
 }
 
-/// `(A)`, `[B, C]`, `(Panel A)`, `(AJ` and other brackets that OCR damaged.
-fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let form = if n.at(i) == '[' { Form::Bracket } else { Form::Paren };
-    let mut j = skip_blank(n, i + 1, to);
-    if let Some(after) = panel_word(n, j) {
-        j = after;
-    }
-    let Some((atoms, end)) = group(n, j, to) else {
-        // One odd character in brackets: a label that was misread.
-        let odd = !n.at(j).is_ascii() || matches!(n.at(j), '@' | '?' | '|' | '!' | '<' | '(' | '£');
-        if odd && matches!(n.at(j + 1), ')' | ']') && j + 1 < to {
-            let atoms = vec![Atom {
-                start: j,
-                len: 1,
-                range: false,
-            }];
-            return Some(finish(n, (i, j + 2), atoms, form, from, to, 0.1));
-        }
-        return broken_bracket(n, i, j, from, to);
-    };
-    let close = skip_blank(n, end, to);
-    match n.at(close) {
-        ')' | ']' | '}' if close < to => {
-            let same = matches!((n.at(i), n.at(close)), ('(', ')') | ('[', ']') | ('{', '}'));
-            Some(finish(
-                n,
-                (i, close + 1),
-                atoms,
-                form,
-                from,
-                to,
-                if same { 0.0 } else { 0.2 },
-            ))
-        }
-        // `(C, arrows)`: a label behind its text with a remark.
-        ',' | ';' | ':' if close < to => {
-            let stop = (close + 1..to.min(close + 60)).find(|&k| matches!(n.at(k), ')' | '(' | ']'))?;
-            if n.at(stop) == '(' || boundary(n, i, from) == Boundary::Start {
-                return None;
-            }
-            let mut mark = finish(n, (i, stop + 1), atoms, Form::Note, from, to, 0.0);
-            mark.note = Some((n.skip_space(close + 1), stop));
-            Some(mark)
-        }
-        // `[B、C|`, `(A3J`: the closing bracket of a group was misread.
-        '|' | '>' if close < to && atoms.len() > 1 => Some(finish(n, (i, close + 1), atoms, form, from, to, 0.6)),
-        _ => broken_bracket(n, i, j, from, to),
-    }
-}
-
-/// `(AJ 彩照`, `(A.彩照`, `(A|彩照`: the closing bracket was misread.
-fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) -> Option<Mark> {
-    let boundary = boundary(n, i, from);
-    let open = matches!(
-        boundary,
-        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
-    );
-    let single = n.at(j).is_ascii_alphanumeric() && !matches!(n.at(j + 1), '-' | '/');
-    // `(A3J`: a letter with a digit.
-    let len = if n.at(j).is_ascii_alphabetic() && n.at(j + 1).is_ascii_digit() && n.at(j + 2) == 'J' {
-        2
-    } else {
-        1
-    };
-    let tail = n.at(j + len);
-    let after = n.at(j + len + 1);
-    let misread = matches!(tail, 'J' | '|' | '1' | 'l' | 'I' | '.' | ':' | '>')
-        && (!after.is_ascii_alphanumeric() || len == 2)
-        && after != ')'
-        && j + len < to;
-    if !(single && misread) {
-        return None;
-    }
-    let mark = finish(
-        n,
-        (i, j + len + 1),
-        vec![Atom {
-            start: j,
-            len,
-            range: false,
-        }],
-        Form::Paren,
-        from,
-        to,
-        0.6,
-    );
-    (open || matches!(mark.follow, Follow::Punctuation | Follow::End)).then_some(mark)
-}
-
 fn circled(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let (atoms, end) = group(n, i, to)?;
     let mut end = end;
@@ -409,40 +321,6 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     Some(mark)
 }
 
-/// `CA)`, `Cii)`, `CAJ`: the opening bracket was read as a letter; `EJ`, `1J`: the closing one was.
-fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let ends = |k: usize| k < to && (is_cjk(n.at(k)) || matches!(n.at(k), ' ' | '\n') || n.at(k).is_ascii_uppercase());
-    if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphanumeric() {
-        if n.at(i + 2) == 'J' && ends(i + 3) {
-            let atoms = vec![Atom {
-                start: i + 1,
-                len: 1,
-                range: false,
-            }];
-            return Some(finish(n, (i, i + 3), atoms, Form::Paren, from, to, 0.6));
-        }
-        if let Some((atoms, end)) = group(n, i + 1, to)
-            && matches!(n.at(end), ')' | '}' | ']')
-            && end < to
-        {
-            return Some(finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.6));
-        }
-    }
-    let open = matches!(
-        boundary(n, i, from),
-        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
-    );
-    if open && n.at(i).is_ascii_alphanumeric() && n.at(i + 1) == 'J' && ends(i + 2) {
-        let atoms = vec![Atom {
-            start: i,
-            len: 1,
-            range: false,
-        }];
-        return Some(finish(n, (i, i + 2), atoms, Form::Close, from, to, 0.6));
-    }
-    None
-}
-
 /// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
 fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let boundary = boundary(n, i, from);
@@ -468,7 +346,7 @@ fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     Some(finish(n, (i, end), atoms, form, from, to, damage))
 }
 
-fn finish(
+pub(super) fn finish(
     n: &Normalized,
     (start, end): (usize, usize),
     atoms: Vec<Atom>,
@@ -500,7 +378,7 @@ fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {
 }
 
 /// The place after `panel `, `image `, when such a word and a space stand at `i`.
-fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
+pub(super) fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
     if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F') || n.before(i).is_ascii_alphanumeric() {
         return None;
     }

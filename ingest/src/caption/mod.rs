@@ -6,6 +6,7 @@
 //! [`labels`] (what a label may mean), [`run`] (the best run of labels) and
 //! [`split`] (panels with their own words).
 
+mod brackets;
 pub mod context;
 #[cfg(test)]
 mod grammar_tests;
@@ -17,4 +18,5 @@ pub mod positions;
 pub mod run;
 pub mod split;
 pub mod start;
+mod stretch;
 mod text;

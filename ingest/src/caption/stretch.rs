@@ -1,0 +1,112 @@
+//! Stretches of a caption in one language.
+
+use super::normalize::{Normalized, is_cjk};
+use super::start::{Head, skip_strays};
+
+/// One stretch of a caption in one language.
+pub(super) struct Stretch {
+    /// First character.
+    pub from: usize,
+    /// One past the last character.
+    pub to: usize,
+    /// Panel letters of its figure number.
+    pub letters: Vec<u16>,
+    /// True for Chinese.
+    pub chinese: bool,
+}
+
+/// The languages of a caption in printed order.
+pub(super) fn order(stretches: &[Stretch]) -> Vec<bool> {
+    let mut out: Vec<bool> = Vec::new();
+    for s in stretches {
+        if !out.contains(&s.chinese) {
+            out.push(s.chinese);
+        }
+    }
+    out
+}
+
+/// Cuts a caption at its heads, and at a change of language that has no head.
+pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
+    let mut out = Vec::new();
+    let mut push = |from: usize, to: usize, letters: &[u16]| {
+        let cut = language_change(n, from, to);
+        let parts = match cut {
+            Some(cut) => vec![(from, cut), (cut, to)],
+            None => vec![(from, to)],
+        };
+        for (k, (from, to)) in parts.into_iter().enumerate() {
+            let letters = if k == 0 { letters.to_vec() } else { Vec::new() };
+            out.push(Stretch {
+                from,
+                to,
+                letters,
+                chinese: is_chinese(n, from, to),
+            });
+        }
+    };
+    if heads.is_empty() {
+        push(skip_strays(n, 0), n.len(), &[]);
+    }
+    for (k, head) in heads.iter().enumerate() {
+        if k == 0 {
+            let lead = skip_strays(n, 0);
+            if head.start > lead + 3 {
+                push(lead, head.start, &[]);
+            }
+        }
+        let to = heads.get(k + 1).map_or(n.len(), |next| next.start);
+        push(head.text_at, to, &head.letters);
+    }
+    out
+}
+
+/// True when a stretch is Chinese: English words may stand in Chinese captions, hardly the reverse.
+fn is_chinese(n: &Normalized, from: usize, to: usize) -> bool {
+    let glyphs = &n.glyphs[from.min(n.len())..to.min(n.len())];
+    let chinese = glyphs.iter().filter(|g| is_cjk(g.c)).count();
+    let latin = glyphs.iter().filter(|g| g.c.is_ascii_lowercase()).count();
+    chinese >= 2 && chinese * 5 >= latin
+}
+
+/// Where a stretch turns from Chinese to English, or the reverse, for good.
+fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
+    const LONG: usize = 24;
+    let to = to.min(n.len());
+    let first = (from..to).find(|&i| is_cjk(n.at(i)))?;
+    let last = (from..to).rev().find(|&i| is_cjk(n.at(i)))?;
+    let lower = |a: usize, b: usize| (a..b).filter(|&i| n.at(i).is_ascii_lowercase()).count();
+    let chinese = (from..to).filter(|&i| is_cjk(n.at(i))).count();
+    if chinese < 4 {
+        return None;
+    }
+    // Long English stretches inside the Chinese part: the caption is bilingual panel by panel.
+    let inside = longest_latin(n, first, last);
+    if lower(last + 1, to) >= LONG && inside * 3 < lower(last + 1, to) && inside < 40 {
+        let letter = |i: usize| n.at(n.skip_space(i)).is_ascii_alphabetic();
+        let cut = (last + 1..to)
+            .find(|&i| matches!(n.before(i), '。' | '\n') && letter(i))
+            .or_else(|| (last + 1..to).find(|&i| matches!(n.at(i), ' ' | '\n') && letter(i)))
+            .or_else(|| (last + 1..to).find(|&i| n.at(i).is_ascii_alphabetic()));
+        return cut.filter(|&c| c < to);
+    }
+    if lower(from, first) >= LONG && inside * 3 < lower(from, first) && inside < 40 {
+        return Some(first);
+    }
+    None
+}
+
+/// The most lower-case letters in one stretch without Chinese characters.
+fn longest_latin(n: &Normalized, from: usize, to: usize) -> usize {
+    let (mut best, mut here) = (0, 0);
+    for i in from..to {
+        let c = n.at(i);
+        if is_cjk(c) {
+            here = 0;
+        } else if c.is_ascii_lowercase() {
+            here += 1;
+            best = best.max(here);
+        }
+    }
+    best
+}
