@@ -18,9 +18,22 @@ pub enum Axis {
     Horizontal,
 }
 
+/// What a cut runs along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutKind {
+    /// A band of black between the parts.
+    DarkGutter,
+    /// A band of paper, or of another flat colour, between the parts.
+    LightGutter,
+    /// No band: pictures that abut.
+    Seam,
+}
+
 /// A cut of a region in two.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cut {
+    /// What it runs along.
+    pub kind: CutKind,
     /// Direction of the line.
     pub axis: Axis,
     /// First sheet column (or row) of the second part.
@@ -29,26 +42,6 @@ pub struct Cut {
     pub first_end: i32,
     /// Evidence, 0..=1.
     pub score: f64,
-}
-
-impl Cut {
-    /// True when a black band of at least 2 sheet px lies between the parts.
-    pub fn is_dark_gutter(&self, sheet: &Sheet, region: &Rect, dark: u8) -> bool {
-        if self.position - self.first_end < 2 {
-            return false;
-        }
-        let grid = Grid::new(sheet, *region, self.axis, dark);
-        let origin = match self.axis {
-            Axis::Vertical => region.x0,
-            Axis::Horizontal => region.y0,
-        };
-        let middle = (self.first_end + self.position) / 2 - origin;
-        let breadth = grid.breadth();
-        let black = (0..breadth)
-            .filter(|&across| grid.class(grid.pixel(middle, across)) == DARK)
-            .count();
-        black as f64 > 0.9 * f64::from(breadth)
-    }
 }
 
 /// What a pixel can say about the picture it lies in.
@@ -141,10 +134,19 @@ impl<'a> Grid<'a> {
             .collect()
     }
 
+    /// Share of a line's pixels that are of `class`.
+    fn share_of(&self, class: u8, position: i32) -> f64 {
+        let breadth = self.breadth();
+        let count = (0..breadth)
+            .filter(|&across| self.class(self.pixel(position, across)) == class)
+            .count();
+        count as f64 / f64::from(breadth.max(1))
+    }
+
     /// True when the line has one colour throughout.
     fn is_uniform(&self, position: i32) -> bool {
         /// Largest mean distance from the line's own mean, levels.
-        const FLAT: f64 = 5.0;
+        const FLAT: f64 = 3.0;
         let breadth = self.breadth();
         let mut sum = [0u64; 3];
         for across in 0..breadth {
@@ -220,6 +222,35 @@ fn evidence(grid: &Grid<'_>, position: i32) -> Evidence {
     }
 }
 
+/// Shares of a part's pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Filling {
+    /// Neither paper nor black.
+    pub content: f64,
+    /// Paper.
+    pub paper: f64,
+}
+
+/// What a part is filled with.
+pub fn filling(sheet: &Sheet, part: &Rect, dark: u8) -> Filling {
+    let grid = Grid::new(sheet, *part, Axis::Horizontal, dark);
+    let (mut content, mut paper, mut total) = (0u32, 0u32, 0u32);
+    for position in (0..grid.length()).step_by(2) {
+        for across in (0..grid.breadth()).step_by(2) {
+            match grid.class(grid.pixel(position, across)) {
+                CONTENT => content += 1,
+                PAPER => paper += 1,
+                _ => {}
+            }
+            total += 1;
+        }
+    }
+    Filling {
+        content: f64::from(content) / f64::from(total.max(1)),
+        paper: f64::from(paper) / f64::from(total.max(1)),
+    }
+}
+
 /// All cuts of `region` along `axis` worth considering, best first. Both parts keep at least `least` pixels.
 pub fn find_cuts(sheet: &Sheet, region: &Rect, axis: Axis, dark: u8, least: i32) -> Vec<Cut> {
     let grid = Grid::new(sheet, *region, axis, dark);
@@ -267,12 +298,16 @@ fn gutter_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec
         while end < length && empty[end as usize] {
             end += 1;
         }
-        if start >= least / 2 && length - end >= least / 2 {
+        let dark = grid.share_of(DARK, (start + end) / 2) > 0.9;
+        let wide = end - start >= LEAST_LIGHT_GUTTER;
+        let sharp = is_sharp_rim(grid, start) && is_sharp_rim(grid, end);
+        if start >= least / 2 && length - end >= least / 2 && sharp && (dark || wide) {
             // A band as wide as a third of a part is more likely the dark rim of one picture.
             let parts = start.min(length - end).max(1);
             let width = f64::from(end - start);
             let broad = (width / f64::from(parts) - 0.25).clamp(0.0, 0.5);
             cuts.push(Cut {
+                kind: if dark { CutKind::DarkGutter } else { CutKind::LightGutter },
                 axis: grid.axis,
                 position: origin + end,
                 first_end: origin + start,
@@ -284,10 +319,27 @@ fn gutter_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec
     cuts
 }
 
+/// A light gutter inside of a block is at least this wide, sheet px: charts are full of narrower ones.
+const LEAST_LIGHT_GUTTER: i32 = 3;
+
+/// True unless the picture fades into the band: the dark vitreous of a B-scan has
+/// no rim, the edge of a photograph has one wherever it is not black itself.
+fn is_sharp_rim(grid: &Grid<'_>, position: i32) -> bool {
+    /// Lines that may say nothing or the contrary when the rest is black on black.
+    const QUIET: f64 = 0.15;
+    let best = (-1..=1)
+        .map(|d| evidence(grid, position + d))
+        .max_by(|a, b| (a.support - a.against).total_cmp(&(b.support - b.against)));
+    best.is_some_and(|e| {
+        let breadth = f64::from(grid.breadth().max(1));
+        e.support >= e.against || e.against / breadth < QUIET
+    })
+}
+
 /// Single lines across which the picture jumps.
 fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<Cut> {
     /// Cuts below this are noise.
-    const FLOOR: f64 = 0.25;
+    const FLOOR: f64 = 0.38;
     let length = grid.length();
     let breadth = f64::from(grid.breadth());
     let all: Vec<Evidence> = (0..length).map(|p| evidence(grid, p)).collect();
@@ -324,7 +376,8 @@ fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<C
         } else {
             0.0
         };
-        let score = seam.max(tangent).min(0.96);
+        // Seams never count as the strong evidence that overrules a caption.
+        let score = seam.max(tangent).min(0.89);
         if score >= FLOOR {
             let best_near = (-3..=3).all(|d| {
                 all.get(usize::try_from(position + d).unwrap_or(usize::MAX))
@@ -334,6 +387,7 @@ fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<C
                     })
             });
             cuts.push(Cut {
+                kind: CutKind::Seam,
                 axis: grid.axis,
                 position: origin + position,
                 first_end: origin + position,

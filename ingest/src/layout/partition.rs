@@ -4,7 +4,7 @@
 //! panels are missing and left alone once the number is reached. Strong
 //! evidence is never overruled; the caller sees the two numbers differ.
 
-use super::cuts::{Axis, Cut, dark_level, find_cuts};
+use super::cuts::{Axis, Cut, CutKind, dark_level, filling, find_cuts};
 use super::geometry::Rect;
 use super::sheet::Sheet;
 
@@ -27,7 +27,7 @@ impl Default for PartitionOptions {
         Self {
             expected: None,
             threshold: 0.6,
-            weak_threshold: 0.34,
+            weak_threshold: 0.4,
             strong_threshold: 0.9,
         }
     }
@@ -91,7 +91,7 @@ pub fn partition(
         }
         let parent = nodes.swap_remove(index);
         let Some(cut) = parent.best else { break };
-        let on_dark = parent.on_dark || cut.is_dark_gutter(sheet, &parent.bbox, parent.dark);
+        let on_dark = parent.on_dark || is_dark_ground(&cut);
         for part in split(&parent.bbox, &cut) {
             let bbox = trim(sheet, &part, parent.dark, on_dark);
             if bbox.short_side() >= least / 2 {
@@ -122,21 +122,57 @@ pub fn partition(
 fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
     // Parts of a block are seldom smaller than an eighth of it.
     let part = least.max(node.bbox.short_side() / 8);
-    let best = [Axis::Horizontal, Axis::Vertical]
+    let mut cuts: Vec<Cut> = [Axis::Horizontal, Axis::Vertical]
         .into_iter()
         .flat_map(|axis| find_cuts(sheet, &node.bbox, axis, node.dark, part))
-        .filter(|cut| {
-            split(&node.bbox, cut).iter().all(|p| {
-                is_plausible(&trim(sheet, p, node.dark, cut.first_end < cut.position), least)
-            })
-        })
-        .max_by(|a, b| a.score.total_cmp(&b.score));
+        .collect();
+    cuts.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let best = cuts
+        .into_iter()
+        .find(|cut| makes_pictures(sheet, &node, cut, least));
     Node { best, ..node }
 }
 
-/// Panels are not slivers: B-scans go up to about 4 : 1.
+/// A black gutter of at least 2 sheet px shows that the figure's own ground is black.
+fn is_dark_ground(cut: &Cut) -> bool {
+    cut.kind == CutKind::DarkGutter && cut.position - cut.first_end >= 2
+}
+
+/// True when both sides of the cut look like pictures of their own.
+fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
+    /// A part takes at least this share of the region across the cut.
+    const SHARE: f64 = 0.14;
+    /// A picture is lit at least this far.
+    const LIT: f64 = 0.22;
+    /// A part with more paper than this is a chart; charts are not cut.
+    const CHART: f64 = 0.3;
+    /// Between light gutters stand pictures that fill their rectangles.
+    const DENSE: f64 = 0.6;
+    let extent = |r: &Rect| match cut.axis {
+        Axis::Vertical => r.width(),
+        Axis::Horizontal => r.height(),
+    };
+    let parts = split(&node.bbox, cut).map(|p| trim(sheet, &p, node.dark, node.on_dark || is_dark_ground(cut)));
+    let fillings = parts.map(|p| filling(sheet, &p, node.dark));
+    let sized = parts.iter().all(|p| {
+        is_plausible(p, least) && f64::from(extent(p)) >= SHARE * f64::from(extent(&node.bbox))
+    });
+    let lit = fillings.iter().all(|f| f.content + f.paper >= LIT && f.content >= 0.02);
+    let charts = fillings.iter().filter(|f| f.paper > CHART).count();
+    let dense = fillings.iter().all(|f| f.content >= DENSE);
+    sized
+        && lit
+        && match cut.kind {
+            CutKind::DarkGutter => charts < 2,
+            CutKind::LightGutter => dense,
+            // A ragged figure has paper beside its shorter rows: the parts are trimmed of it, but an L stays one.
+            CutKind::Seam => charts < 2,
+        }
+}
+
+/// Panels are not slivers: B-scans go up to about 3.5 : 1.
 fn is_plausible(bbox: &Rect, least: i32) -> bool {
-    const LONGEST: f64 = 4.5;
+    const LONGEST: f64 = 3.8;
     let (w, h) = (f64::from(bbox.width()), f64::from(bbox.height()));
     bbox.short_side() >= least && w / h.max(1.0) <= LONGEST && h / w.max(1.0) <= LONGEST
 }

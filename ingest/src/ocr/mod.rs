@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::geometry::Rect;
 
+pub mod circled;
 pub mod join;
 pub mod prepare;
 pub mod read;

@@ -2,13 +2,16 @@
 
 use image::GrayImage;
 
+use super::circled::{find_circled, paint_over, put_back};
 use super::join::{is_han, join_lines, language_of};
 use super::prepare::{Prepared, prepare};
 use super::{Languages, Mode, OcrEngine, OcrError, OcrLine, OcrText};
 use crate::layout::geometry::Rect;
 
-/// A line that English reads with at least this confidence is English, 0..=1.
-const ENGLISH_CONFIDENCE: f32 = 0.72;
+/// A region that English reads with at least this confidence is English, 0..=1.
+const ENGLISH: f32 = 0.72;
+/// The same for a single line, which tells less.
+const SURELY_ENGLISH: f32 = 0.82;
 
 /// What stands in a region.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,19 +52,20 @@ pub fn read_region(
     languages: Option<Languages>,
 ) -> Result<RegionText, OcrError> {
     let height = line_height(lines);
-    let english = match (languages, lines.first()) {
-        (Some(known), _) => known == Languages::English,
+    let tried = match (languages, lines.first()) {
+        (Some(known), _) => Some(known == Languages::English),
         (None, Some(first)) if lines.len() > 1 => {
             let trial = recognize(engine, page, &first.grown(3), height, Languages::English, &Mode::Line)?;
-            looks_english(&trial)
+            Some(looks_english(&trial, SURELY_ENGLISH))
         }
-        _ => true,
+        _ => None,
     };
-    if english {
+    if tried != Some(false) {
         let text = recognize(engine, page, rect, height, Languages::English, &Mode::Block)?;
         // A Chinese paragraph may follow an English one.
-        let sure = text.lines.iter().all(|l| l.confidence >= 0.5);
-        if sure && looks_english(&text) {
+        let even = text.lines.iter().all(|l| l.confidence >= 0.5);
+        let least = if tried.is_some() { ENGLISH } else { SURELY_ENGLISH };
+        if even && looks_english(&text, least) {
             return Ok(RegionText::new(text.lines));
         }
     }
@@ -78,7 +82,7 @@ pub fn read_line(
     let height = Some(line.height() as f32);
     let rect = line.grown(3);
     let english = recognize(engine, page, &rect, height, Languages::English, &Mode::Line)?;
-    if looks_english(&english) {
+    if looks_english(&english, SURELY_ENGLISH) {
         return Ok((Languages::English, english.lines.into_iter().next()));
     }
     let chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
@@ -143,8 +147,16 @@ fn recognize(
     languages: Languages,
     mode: &Mode,
 ) -> Result<OcrText, OcrError> {
-    let ready = prepare(page, rect, height);
+    let mut ready = prepare(page, rect, height);
+    // Circled digits stand in running text only; a trial of one line can do without.
+    let circled = if *mode == Mode::Block {
+        find_circled(engine, &ready.image)?
+    } else {
+        Vec::new()
+    };
+    paint_over(&mut ready.image, &circled);
     let mut text = engine.recognize(&ready.image, languages, mode)?;
+    put_back(&mut text, &circled);
     for line in &mut text.lines {
         back_to_page(&ready, line);
     }
@@ -159,7 +171,7 @@ fn back_to_page(ready: &Prepared, line: &mut OcrLine) {
 }
 
 /// English reads Chinese print as low-confidence scraps.
-fn looks_english(text: &OcrText) -> bool {
+fn looks_english(text: &OcrText, least: f32) -> bool {
     let letters: usize = text
         .lines
         .iter()
@@ -173,7 +185,7 @@ fn looks_english(text: &OcrText) -> bool {
         .filter(|w| w.confidence < 0.5)
         .map(|w| w.text.chars().count())
         .sum::<usize>();
-    letters >= 6 && text.confidence() >= ENGLISH_CONFIDENCE && low * 5 < letters
+    letters >= 6 && text.confidence() >= least && low * 5 < letters
 }
 
 /// Median height of printed lines.
