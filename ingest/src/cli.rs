@@ -12,6 +12,7 @@ mod images;
 pub mod labels;
 pub mod modality;
 pub mod ocr;
+pub mod oct;
 pub mod panels;
 pub mod split;
 pub mod text;
@@ -62,6 +63,8 @@ enum Command {
     Text(text::TextArgs),
     /// Read a labelled set (FLAIR-style list or a folder per class)
     Labels(labels::LabelsArgs),
+    /// Read hospital OCT that two assessors described
+    Oct(oct::OctArgs),
     /// Read the text of page or caption images
     Ocr(ocr::OcrArgs),
     /// Find panels, their letters and the captions on whole screenshots
@@ -102,6 +105,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Outcome> {
         Command::Split(arguments) => split::run(arguments),
         Command::Text(arguments) => text::run(arguments),
         Command::Labels(arguments) => labels::run(arguments),
+        Command::Oct(arguments) => oct::run(arguments),
         Command::Ocr(arguments) => ocr::run(arguments),
         Command::Panels(arguments) => panels::run(arguments),
         Command::Modality(arguments) => modality::run(arguments),

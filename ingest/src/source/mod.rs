@@ -2,4 +2,5 @@
 
 pub mod book;
 pub mod labels;
+pub mod oct;
 pub mod text;

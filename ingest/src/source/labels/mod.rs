@@ -159,7 +159,7 @@ fn check(row: &ListRow, options: &LabelsOptions) -> Result<Checked, (&'static st
 }
 
 /// The file a list means: its path below `images`, also without leading folders of the path.
-fn find_image(images: &Path, listed: &str) -> Result<PathBuf, String> {
+pub(crate) fn find_image(images: &Path, listed: &str) -> Result<PathBuf, String> {
     let listed_path = Path::new(listed);
     let plain = listed_path
         .components()
