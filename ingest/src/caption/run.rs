@@ -365,7 +365,8 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Follow::Conjunction => -0.6,
         Follow::End => -1.2,
     };
-    let article = mark.form == Form::Bare
+    let article = !chinese
+        && mark.form == Form::Bare
         && matches!(value, 1 | 100)
         && matches!(mark.follow, Follow::Lower | Follow::Digit)
         && !matches!(family, Family::Digit);
