@@ -108,6 +108,14 @@ fn cell(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
+        }
+        Value::Object(map) => map
+            .iter()
+            .map(|(k, v)| format!("{k} {}", cell(v)))
+            .collect::<Vec<_>>()
+            .join(", "),
         Value::Null => "–".into(),
         other => other.to_string(),
     };

@@ -1,4 +1,4 @@
-//! The command line: `eval run | suite | leakage | compare`.
+//! The command line: `eval run | suite | leakage | compare | explain`.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 mod compare;
+mod explain;
 mod leakage;
 mod run;
 mod suite;
@@ -33,6 +34,7 @@ Examples:
   eval suite --config suites/demo.toml --out report
   eval leakage --train DATASET --test ODIR200x3.csv --out leaked.json
   eval compare first.csv second.csv
+  eval explain eye.jpg --config suite.toml --captions DATASET --out eye.html
 
 Exit codes: 0 everything was processed; 1 finished, some inputs were rejected; 2 could not start or go on.";
 
@@ -44,6 +46,8 @@ enum Command {
     Suite(suite::SuiteArgs),
     /// Find test images that a training set holds already
     Leakage(leakage::LeakageArgs),
+    /// Show what a model says of one image, with prompts, nearest captions and a heat map
+    Explain(explain::ExplainArgs),
     /// Compare the predictions of two models on the same images
     Compare(compare::CompareArgs),
 }
@@ -67,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Run(args) => run::run(&args).map(|()| ALL_DONE),
         Command::Suite(args) => suite::run(&args).map(code),
         Command::Leakage(args) => leakage::run(&args).map(code),
+        Command::Explain(args) => explain::run(&args).map(|()| ALL_DONE),
         Command::Compare(args) => compare::run(&args).map(|()| ALL_DONE),
     };
     match done {

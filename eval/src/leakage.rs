@@ -1,6 +1,6 @@
 //! Leakage audit: which test images does a training set hold already?
 //!
-//! Evidence, strongest first: same bytes, same picture (perceptual hash), same file name, and, as a weaker
+//! Evidence, strongest first: same bytes, same picture (correlation of details), same file name, and, as a weaker
 //! hint, the other eye of the same patient. File names come from public lists, so they work without images.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,15 +13,26 @@ use serde::Serialize;
 
 use crate::error::{EvalError, Result};
 
-/// Bits of a perceptual hash: 16 × 16 horizontal brightness changes.
-const HASH_SIDE: u32 = 16;
-/// Two pictures with at most so many differing bits (of 256) count as the same picture.
-pub const SAME_PICTURE_BITS: u32 = 16;
+/// Side of the small grey picture that is compared, pixels.
+const SIDE: usize = 40;
+/// The brightness around a pixel, this many pixels far, is taken away: it tells the lamp, not the eye.
+const BLUR_RADIUS: usize = 4;
+/// Pixels left out along the border, where the frame of the photograph lies.
+const BORDER: usize = 5;
+/// Two pictures at least so alike (correlation of their details) count as the same picture. Copies at 60 % of
+/// the size and JPEG quality 60 of 680 real photographs reach 0.98 and more; different ones stay below 0.973.
+pub const SAME_PICTURE: f32 = 0.975;
+/// Pictures with less detail than this (grey levels, root mean square) would match every other such picture.
+const LEAST_DETAIL: f32 = 1.0;
 /// Pixels darker than this belong to the black frame of a photograph.
 const FRAME_LEVEL: u8 = 16;
 
-/// A difference hash of the picture within its frame.
-pub type PictureHash = [u64; 4];
+/// The details of a picture within its frame, scaled to i8.
+#[derive(Debug, Clone)]
+pub struct Fingerprint {
+    details: Vec<i8>,
+    length: f32,
+}
 
 /// One image of a list.
 #[derive(Debug, Clone)]
@@ -30,8 +41,8 @@ pub struct Listed {
     pub name: String,
     /// Hash of its bytes, when they are known.
     pub sha256: Option<String>,
-    /// Perceptual hash, when it was asked for and the image decodes.
-    pub picture: Option<PictureHash>,
+    /// Fingerprint of the picture, when it was asked for, and the image decodes and shows something.
+    pub picture: Option<Fingerprint>,
 }
 
 /// Why a test image counts as leaked.
@@ -59,7 +70,7 @@ pub struct Finding {
     pub train: String,
     /// How they agree.
     pub evidence: Evidence,
-    /// Both hashes are known and differ, and no picture hash confirms: two different images may share a name.
+    /// Both hashes are known and differ, and the pictures were not compared: two different images may share a name.
     pub unconfirmed: bool,
 }
 
@@ -118,26 +129,29 @@ pub fn audit(train: &[Listed], test: &[Listed]) -> Audit {
     let bytes = by(&|l| l.sha256.clone());
     let names = by(&|l| Some(base_name(&l.name)));
     let patients = by(&|l| patient(&l.name).map(|p| p.0));
-    let pictures: Vec<(usize, PictureHash)> = train
+    let pictures: Vec<(usize, &Fingerprint)> = train
         .iter()
         .enumerate()
-        .filter_map(|(i, l)| Some((i, l.picture?)))
+        .filter_map(|(i, l)| Some((i, l.picture.as_ref()?)))
         .collect();
 
     let find = |test: &Listed| -> Option<(usize, Evidence, bool)> {
         if let Some(&i) = test.sha256.as_ref().and_then(|h| bytes.get(h)) {
             return Some((i, Evidence::SameBytes, false));
         }
-        if let Some(own) = test.picture
-            && let Some((i, _)) = pictures
+        let alike = |own: &Fingerprint| {
+            let all = pictures
                 .iter()
-                .map(|(i, p)| (*i, distance(&own, p)))
-                .filter(|p| p.1 <= SAME_PICTURE_BITS)
-                .min_by_key(|p| p.1)
-        {
+                .map(|(i, p)| (*i, likeness(own, p)))
+                .filter(|p| p.1 >= SAME_PICTURE);
+            all.max_by(|a, b| a.1.total_cmp(&b.1))
+        };
+        if let Some((i, _)) = test.picture.as_ref().and_then(alike) {
             return Some((i, Evidence::SamePicture, false));
         }
-        if let Some(&i) = names.get(&base_name(&test.name)) {
+        // two pictures that were compared and differ are not the same for having one name
+        let refuted = |i: usize| train[i].picture.is_some() && test.picture.is_some();
+        if let Some(&i) = names.get(&base_name(&test.name)).filter(|i| !refuted(**i)) {
             let differ = train[i].sha256.is_some() && test.sha256.is_some();
             return Some((i, Evidence::SameName, differ));
         }
@@ -188,13 +202,20 @@ pub fn audit(train: &[Listed], test: &[Listed]) -> Audit {
     }
 }
 
-fn distance(a: &PictureHash, b: &PictureHash) -> u32 {
-    a.iter().zip(b).map(|(x, y)| (x ^ y).count_ones()).sum()
+/// Correlation of the details of two pictures, −1 to 1.
+fn likeness(a: &Fingerprint, b: &Fingerprint) -> f32 {
+    let sum: i32 = a
+        .details
+        .iter()
+        .zip(&b.details)
+        .map(|(x, y)| i32::from(*x) * i32::from(*y))
+        .sum();
+    sum as f32 / (a.length * b.length)
 }
 
-/// Hash of the picture inside its black frame: for each cell of a 16 × 16 grid, whether it is brighter than
-/// its right neighbour. `None` for a picture without contrast, which would match every other such picture.
-pub fn picture_hash(picture: &image::RgbImage) -> Option<PictureHash> {
+/// Fingerprint of the picture inside its black frame: a small grey copy less its own blur. `None` for a picture
+/// without detail.
+pub fn fingerprint(picture: &image::RgbImage) -> Option<Fingerprint> {
     let grey = grayscale(picture);
     let lit = |x: u32, y: u32| grey.get_pixel(x, y).0[0] > FRAME_LEVEL;
     let (width, height) = grey.dimensions();
@@ -206,23 +227,27 @@ pub fn picture_hash(picture: &image::RgbImage) -> Option<PictureHash> {
         .collect();
     let (x0, x1, y0, y1) = (*columns.first()?, *columns.last()?, *rows.first()?, *rows.last()?);
     let inner = crop_imm(&grey, x0, y0, x1 - x0 + 1, y1 - y0 + 1).to_image();
-    let small = resize(&inner, HASH_SIDE + 1, HASH_SIDE, FilterType::Triangle);
-    let (low, high) = small
-        .pixels()
-        .fold((u8::MAX, 0), |(l, h), p| (l.min(p.0[0]), h.max(p.0[0])));
-    if high - low < 8 {
-        return None;
-    }
-    let mut hash = [0u64; 4];
-    for y in 0..HASH_SIDE {
-        for x in 0..HASH_SIDE {
-            let bit = (y * HASH_SIDE + x) as usize;
-            if small.get_pixel(x, y).0[0] > small.get_pixel(x + 1, y).0[0] {
-                hash[bit / 64] |= 1 << (bit % 64);
-            }
+    let small = resize(&inner, SIDE as u32, SIDE as u32, FilterType::Triangle);
+    let level = |x: usize, y: usize| f32::from(small.get_pixel(x as u32, y as u32).0[0]);
+    let mut details = Vec::new();
+    for y in BORDER..SIDE - BORDER {
+        for x in BORDER..SIDE - BORDER {
+            let around = (y - BLUR_RADIUS..=y + BLUR_RADIUS)
+                .flat_map(|v| (x - BLUR_RADIUS..=x + BLUR_RADIUS).map(move |u| (u, v)));
+            let (sum, count) = around.fold((0.0, 0.0), |(s, n), (u, v)| (s + level(u, v), n + 1.0));
+            details.push(level(x, y) - sum / count);
         }
     }
-    Some(hash)
+    let mean = details.iter().sum::<f32>() / details.len() as f32;
+    details.iter_mut().for_each(|d| *d -= mean);
+    let square = details.iter().map(|d| d * d).sum::<f32>() / details.len() as f32;
+    if square.sqrt() < LEAST_DETAIL {
+        return None;
+    }
+    let largest = details.iter().fold(0.0f32, |m, d| m.max(d.abs()));
+    let details: Vec<i8> = details.iter().map(|d| (d / largest * 127.0).round() as i8).collect();
+    let length = (details.iter().map(|d| i32::from(*d) * i32::from(*d)).sum::<i32>() as f32).sqrt();
+    Some(Fingerprint { details, length })
 }
 
 /// Reads a list of images: a CSV with a column `image`, a dataset folder (`FOLDER#SET` for one label set), or
@@ -289,7 +314,7 @@ fn read_csv(path: &Path) -> Result<Vec<Listed>> {
 
 fn listed(name: String, sha256: String, bytes: Option<&[u8]>, rejected: &mut Vec<String>) -> Listed {
     let picture = bytes.and_then(|bytes| match decode_rgb8(bytes, &name) {
-        Ok(decoded) => picture_hash(&decoded.rgb),
+        Ok(decoded) => fingerprint(&decoded.rgb),
         Err(error) => {
             rejected.push(format!("{name}: {error}"));
             None
@@ -417,18 +442,19 @@ mod tests {
                 }
                 let inner = f64::from(size - 2 * frame);
                 let (u, v) = (f64::from(x - frame) / inner, f64::from(y - frame) / inner);
-                let wave =
-                    ((u * 9.0 + f64::from(seed)).sin() + (v * (7.0 + f64::from(seed))).cos() + (u * v * 23.0).sin())
-                        * 30.0;
+                let wave = ((u * 40.0 + f64::from(seed)).sin()
+                    + (v * (35.0 + 5.0 * f64::from(seed))).cos()
+                    + (u * v * 60.0).sin())
+                    * 30.0;
                 image::Rgb([(140.0 + wave) as u8; 3])
             })
         };
-        let hash = |p: &image::RgbImage| picture_hash(p).unwrap();
-        let first = hash(&paint(1, 400, 0));
-        assert!(distance(&first, &hash(&paint(1, 220, 0))) <= SAME_PICTURE_BITS);
-        assert!(distance(&first, &hash(&paint(1, 460, 30))) <= SAME_PICTURE_BITS);
-        assert!(distance(&first, &hash(&paint(2, 400, 0))) > 3 * SAME_PICTURE_BITS);
-        assert!(picture_hash(&image::RgbImage::from_pixel(50, 50, image::Rgb([90; 3]))).is_none());
+        let of = |seed, size, frame| fingerprint(&paint(seed, size, frame)).unwrap();
+        let first = of(1, 400, 0);
+        assert!(likeness(&first, &of(1, 220, 0)) >= SAME_PICTURE);
+        assert!(likeness(&first, &of(1, 460, 30)) >= SAME_PICTURE);
+        assert!(likeness(&first, &of(2, 400, 0)) < 0.9);
+        assert!(fingerprint(&image::RgbImage::from_pixel(50, 50, image::Rgb([90; 3]))).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod adamw;
 pub mod cli;
 pub mod clip_adapter;
 pub mod error;
+pub mod explain;
 pub mod features;
 pub mod folds;
 pub mod lbfgs;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::metrics::{
     CALIBRATION_BINS, CalibrationBin, Metrics, expected_calibration_error, round3, rounded_of_classes,
 };
-use crate::protocol::{FoldOutcome, Inputs, Setting};
+use crate::protocol::{FoldOutcome, Inputs, Method, Setting};
 use crate::statistics::{FoldPredictions, Intervals, bootstrap};
 
 /// Rule for classes without test images, printed in every report.
@@ -101,9 +101,9 @@ pub struct RunReport {
     pub images: usize,
     /// Per-class means.
     pub classes: Vec<ClassReport>,
-    /// Counts over all folds, [true][predicted].
+    /// Counts over all folds (zero-shot: the one distinct fold), [true][predicted].
     pub confusion: Vec<Vec<u64>>,
-    /// Reliability bins over all folds: rows, mean confidence, accuracy.
+    /// Reliability bins over the same folds: rows, mean confidence, accuracy.
     pub calibration: Vec<(u64, f64, f64)>,
     /// Log of the logit scale used.
     pub logit_scale: f64,
@@ -124,6 +124,15 @@ fn pooled_calibration(folds: &[FoldOutcome]) -> Vec<(u64, f64, f64)> {
         (rows, mean(|b| b.confidence), mean(|b| b.accuracy))
     };
     (0..CALIBRATION_BINS).map(bin).collect()
+}
+
+/// The folds to count images in: every zero-shot fold tests the same images, so the first stands for all.
+pub fn distinct_folds<'a>(setting: &Setting, folds: &'a [FoldOutcome]) -> &'a [FoldOutcome] {
+    if setting.method == Method::ZeroShot {
+        &folds[..folds.len().min(1)]
+    } else {
+        folds
+    }
 }
 
 /// Sums up the folds of a run. `replicates` bootstrap draws are made (0: no intervals).
@@ -165,9 +174,10 @@ pub fn summarise(inputs: &Inputs<'_>, setting: &Setting, folds: &[FoldOutcome], 
             aupr: mean(|c| c.average_precision),
         })
     };
+    let counted = distinct_folds(setting, folds);
     let n = inputs.classes.len();
     let mut confusion = vec![vec![0; n]; n];
-    for fold in folds {
+    for fold in counted {
         for (sum, row) in confusion.iter_mut().zip(&fold.confusion) {
             sum.iter_mut().zip(row).for_each(|(s, c)| *s += c);
         }
@@ -216,7 +226,7 @@ pub fn summarise(inputs: &Inputs<'_>, setting: &Setting, folds: &[FoldOutcome], 
         images: inputs.labels.len(),
         classes,
         confusion,
-        calibration: pooled_calibration(folds),
+        calibration: pooled_calibration(counted),
         logit_scale: setting.logit_scale,
         seed: setting.seed,
         converged: folds.iter().all(|f| f.converged),

@@ -10,7 +10,7 @@ use crate::features::{
 };
 use crate::folds::{Amount, Splitting};
 use crate::protocol::{DEFAULT_FOLDS, DEFAULT_LOGIT_SCALE, Inputs, Method, Setting, run as run_protocol};
-use crate::report::{predictions_csv, summarise};
+use crate::report::{distinct_folds, predictions_csv, summarise};
 use crate::statistics::DEFAULT_REPLICATES;
 use crate::tip_adapter::Mode;
 
@@ -137,7 +137,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         tracing::warn!("the linear probe stopped at its iteration limit before the gradient vanished");
     }
     if let Some(file) = &args.predictions {
-        dataset::fs::write_atomic(file, &predictions_csv(&images.paths, &inputs, &folds)?)?;
+        dataset::fs::write_atomic(
+            file,
+            &predictions_csv(&images.paths, &inputs, distinct_folds(&setting, &folds))?,
+        )?;
     }
     let mut json = serde_json::to_vec_pretty(&report)?;
     json.push(b'\n');

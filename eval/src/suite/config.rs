@@ -141,7 +141,8 @@ fn bare_prompt() -> String {
 pub struct ClassConfig {
     /// Name in the tables.
     pub name: String,
-    /// Categories or folder names that mean this class; the name itself when left out.
+    /// Categories or folder names that mean this class; the name itself when left out. Case, underscores and
+    /// dashes do not matter.
     #[serde(default, rename = "match")]
     pub matches: Vec<String>,
     /// Descriptions; the class vector is the mean of their vectors.
@@ -295,6 +296,12 @@ impl DatasetConfig {
     }
 }
 
+/// A category or class name as it is compared: case, and underscores or dashes for spaces, do not matter.
+pub fn plain_name(name: &str) -> String {
+    let spaced = name.to_lowercase().replace(['_', '-'], " ");
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
     let mut seen = BTreeSet::new();
     let mut none = true;
@@ -303,7 +310,7 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> std::result::
         if name.trim().is_empty() {
             return Err(format!("a {what} has an empty name"));
         }
-        if !seen.insert(name.to_lowercase()) {
+        if !seen.insert(plain_name(name)) {
             return Err(format!("{what} '{name}' appears twice"));
         }
     }

@@ -66,7 +66,7 @@ struct ResultRow {
 }
 
 /// Any serialisable value in the form that templates read.
-fn template_value(value: impl Serialize) -> anyhow::Result<Value> {
+pub(crate) fn template_value(value: impl Serialize) -> anyhow::Result<Value> {
     fn convert(value: serde_json::Value) -> Value {
         match value {
             serde_json::Value::Null => Value::from(()),
@@ -161,7 +161,7 @@ fn result_row(result: &SuiteResult, report: &RunReport) -> ResultRow {
 
 /// (title, SVG) of zero-shot and linear-probe bars, and a radar over data sets when there are three or more.
 fn charts(report: &SuiteReport) -> anyhow::Result<Vec<(String, String)>> {
-    let models: Vec<String> = report.models.iter().map(|m| m.name.clone()).collect();
+    let all_models: Vec<String> = report.models.iter().map(|m| m.name.clone()).collect();
     let mut pictures = Vec::new();
     for method in [Method::ZeroShot, Method::LinearProbe] {
         let of = |set: &str, model: &str| {
@@ -173,11 +173,16 @@ fn charts(report: &SuiteReport) -> anyhow::Result<Vec<(String, String)>> {
             .datasets
             .iter()
             .map(|d| d.name.clone())
-            .filter(|d| models.iter().any(|m| of(d, m).is_some()))
+            .filter(|d| all_models.iter().any(|m| of(d, m).is_some()))
             .collect();
         if sets.is_empty() {
             continue;
         }
+        let models: Vec<String> = all_models
+            .iter()
+            .filter(|m| sets.iter().any(|s| of(s, m).is_some()))
+            .cloned()
+            .collect();
         let bar = |r: &RunReport| Bar {
             value: r.mean.acc,
             interval: r.ci95.map(|c| (c.acc.0, c.acc.1)),
@@ -307,7 +312,7 @@ fn samples(report: &SuiteReport, folder: &Path) -> Vec<SampleView> {
 }
 
 /// Base64 with padding (RFC 4648).
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -15,7 +15,7 @@ use super::sources::{HashIndex, ImageSet, SetImage, list};
 use crate::features::Vectors;
 use crate::folds::Amount;
 use crate::protocol::{DEFAULT_LOGIT_SCALE, FoldOutcome, Inputs, Method, Setting, run as run_protocol};
-use crate::report::{predictions_csv, summarise};
+use crate::report::{distinct_folds, predictions_csv, summarise};
 
 /// Opens a model given its path and a device name.
 pub type OpenModel<'a> = &'a dyn Fn(&Path, &str) -> anyhow::Result<Box<dyn FeatureSource>>;
@@ -281,7 +281,7 @@ fn evaluate_one(
     };
     let folds = run_protocol(&inputs, setting)?;
     let numbers = summarise(&inputs, setting, &folds, suite.bootstrap);
-    let file = write(&paths, &inputs, &folds)?;
+    let file = write(&paths, &inputs, distinct_folds(setting, &folds))?;
     Ok((numbers, file))
 }
 
@@ -369,11 +369,11 @@ name = "boxes"
 modality = "CFP"
 tree = "tree"
 template = "a {} box"
-class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", match = ["verde"], prompts = ["green"] } ]
+class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", match = ["Verde-Claro"], prompts = ["green"] } ]
 "#;
 
     fn draw_tree(folder: &Path) {
-        for (name, red) in [("red", 200u8), ("verde", 40), ("blue", 90)] {
+        for (name, red) in [("red", 200u8), ("verde_claro", 40), ("blue", 90)] {
             std::fs::create_dir_all(folder.join("tree").join(name)).unwrap();
             for i in 0..12u8 {
                 let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([red - i, 240 - red + 2 * i, 30 + i]));
@@ -439,7 +439,7 @@ class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", mat
     fn a_class_without_images_and_a_missing_model_are_named() {
         let folder = tempfile::tempdir().unwrap();
         draw_tree(folder.path());
-        std::fs::remove_dir_all(folder.path().join("tree/verde")).unwrap();
+        std::fs::remove_dir_all(folder.path().join("tree/verde_claro")).unwrap();
         let suite = Suite::read(&folder.path().join("suite.toml")).unwrap();
         let open = |run: &Path, _: &str| -> anyhow::Result<Box<dyn FeatureSource>> {
             anyhow::bail!("{} is absent", run.display())
@@ -447,7 +447,7 @@ class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", mat
         let (report, _) = run_suite(&suite, &folder.path().join("out"), "cpu", &open).unwrap();
         let problems = report.problems().join("\n");
         assert!(
-            problems.contains("class 'green' has no image") && problems.contains("verde"),
+            problems.contains("class 'green' has no image") && problems.contains("Verde-Claro"),
             "{problems}"
         );
         assert!(

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use dataset::read::{Columns, Dataset};
 use serde::{Deserialize, Serialize};
 
-use super::config::DatasetConfig;
+use super::config::{DatasetConfig, plain_name};
 
 /// One labelled image of a data set.
 #[derive(Debug, Clone)]
@@ -123,11 +123,12 @@ fn absent(config: &DatasetConfig, place: &Path) -> anyhow::Error {
 
 /// Class whose match names hold one of the categories; an error text when several classes do.
 fn class_of(config: &DatasetConfig, categories: &[String]) -> Result<Option<usize>, String> {
+    let categories: Vec<String> = categories.iter().map(|c| plain_name(c)).collect();
     let named = |class: usize| {
         config.classes[class]
             .match_names()
             .iter()
-            .any(|m| categories.iter().any(|c| c.eq_ignore_ascii_case(m)))
+            .any(|m| categories.contains(&plain_name(m)))
     };
     let found: Vec<usize> = (0..config.classes.len()).filter(|&c| named(c)).collect();
     match found[..] {

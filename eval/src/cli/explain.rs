@@ -1,0 +1,120 @@
+//! `eval explain`: one image, what the model says, and where it looks.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use dataset::image_input::decode_rgb8;
+use dataset::read::{Columns, Dataset};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+
+use crate::explain::{GRID, explain};
+use crate::suite::config::Suite;
+use crate::suite::html::{base64, template_value};
+use crate::suite::model::open_trainer_run;
+
+const TEMPLATE: &str = include_str!("../../templates/explain.html");
+/// Longer side of the picture on the page, pixels.
+const PICTURE_PIXELS: u32 = 480;
+
+/// Arguments of `eval explain`.
+#[derive(Args)]
+pub struct ExplainArgs {
+    /// The image
+    image: PathBuf,
+    /// A suite: its classes, prompts and models
+    #[arg(long, value_name = "SUITE.toml")]
+    config: PathBuf,
+    /// Data set of the suite whose classes are asked for; the first one when left out
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Model of the suite; the first trainer run when left out
+    #[arg(long)]
+    model: Option<String>,
+    /// Dataset folder whose English captions are searched for the nearest ones
+    #[arg(long, value_name = "DATASET")]
+    captions: Option<PathBuf>,
+    /// cpu, wgpu or wgpu:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// The page
+    #[arg(long, value_name = "FILE.html")]
+    out: PathBuf,
+}
+
+/// Writes the page; the probabilities go to stdout.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
+    let suite = Suite::read(&args.config)?;
+    let set = match &args.dataset {
+        Some(name) => suite.datasets.iter().find(|d| d.name == *name),
+        None => suite.datasets.first(),
+    };
+    let Some(set) = set else {
+        bail!(
+            "the suite has no such dataset; it has {:?}",
+            suite.datasets.iter().map(|d| &d.name).collect::<Vec<_>>()
+        )
+    };
+    let model = suite
+        .models
+        .iter()
+        .find(|m| m.run.is_some() && args.model.as_ref().is_none_or(|n| *n == m.name));
+    let Some((model, run)) = model.and_then(|m| Some((m, m.run.as_ref()?))) else {
+        bail!(
+            "the suite has no such model with a trainer run; it has {:?}",
+            suite.models.iter().map(|m| &m.name).collect::<Vec<_>>()
+        )
+    };
+    let name = args.image.display().to_string();
+    let bytes = std::fs::read(&args.image).with_context(|| name.clone())?;
+    let picture = decode_rgb8(&bytes, &name)?.rgb;
+    let source = open_trainer_run(run, &args.device).with_context(|| format!("model '{}'", model.name))?;
+    let mut captions = Vec::new();
+    if let Some(folder) = &args.captions {
+        for pair in Dataset::open(folder)?.pairs(Columns::WithoutImageBytes)? {
+            let pair = pair?;
+            captions.extend(pair.caption_en.map(|text| (pair.id, text)));
+        }
+    }
+    let told = explain(source.as_ref(), set, &picture, &captions)?;
+
+    let small = image::DynamicImage::ImageRgb8(picture).thumbnail(PICTURE_PIXELS, PICTURE_PIXELS);
+    let mut jpeg = Cursor::new(Vec::new());
+    small.write_to(&mut jpeg, image::ImageFormat::Jpeg)?;
+    let strongest = told.heat.iter().flatten().copied().fold(0.0, f64::max);
+    let shade = |fall: f64| {
+        if strongest > 0.0 {
+            (fall.max(0.0) / strongest * 0.75 * 100.0).round() / 100.0
+        } else {
+            0.0
+        }
+    };
+    let heat: Vec<Vec<f64>> = told
+        .heat
+        .iter()
+        .map(|line| line.iter().map(|f| shade(*f)).collect())
+        .collect();
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_template("explain", TEMPLATE)?;
+    let page = environment.get_template("explain")?.render(context! {
+        image => args.image.file_name().map(|n| n.to_string_lossy().into_owned()),
+        model => model.name.clone(),
+        dataset => set.name.clone(),
+        picture => base64(jpeg.get_ref()),
+        width => small.width(),
+        height => small.height(),
+        grid => GRID,
+        heat => template_value(heat)?,
+        strongest => format!("{:.1}", 100.0 * strongest),
+        told => template_value(&told)?,
+    })?;
+    dataset::fs::write_atomic(&args.out, page.as_bytes())?;
+    println!(
+        "{}",
+        serde_json::json!({"image": args.image.file_name().map(|n| n.to_string_lossy()), "model": model.name, "classes": told.classes, "captions": told.captions})
+    );
+    Ok(())
+}
