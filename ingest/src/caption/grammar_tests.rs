@@ -235,6 +235,30 @@ fn captions_without_labels_stay_whole() {
 }
 
 #[test]
+fn labels_on_either_side_of_their_texts() {
+    check(&[
+        (
+            "Fig. 2 (A) Color photograph. Angiograms of the right eye (B) and of the left eye (C). (D) Scan of the fovea.",
+            "A=Color photograph|B=Angiograms of the right eye|C=of the left eye|D=Scan of the fovea",
+        ),
+        (
+            "Fig. 2 Fundus photograph (A, arrow) and angiogram (B, late phase).",
+            "A=Fundus photograph (arrow)|B=angiogram (late phase)",
+        ),
+        (
+            "Figure 4—7 A—Photograph of the disc; B—Angiogram of the disc",
+            "A=Photograph of the disc|B=Angiogram of the disc",
+        ),
+        (
+            "Fig. 9 Disc pit (upper left), angiograms (upper right, lower left, and lower right).",
+            "upper left=Disc pit|upper right,lower left,lower right=angiograms",
+        ),
+        ("图3-4 C．N．V．位于中心凹下。A．彩照；B．造影", "A=彩照|B=造影"),
+        ("Panel A: photograph. PaneI B: angiogram.", "A=photograph|B=angiogram"),
+    ]);
+}
+
+#[test]
 fn labels_that_ocr_damaged() {
     check(&[
         (

@@ -134,6 +134,7 @@ fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
             values: Vec::new(),
             damaged: place.damaged,
             note: None,
+            side: mode,
         });
     }
     if items.len() < 2 || !agree(&keys) {
@@ -218,6 +219,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
         ')' | ']' | '}' if paren => at + 1,
         // `(upper right, lower left)`: the list goes on.
         '、' | ',' | '/' if paren && begins_place(n, at + 1) => at + 1,
+        ',' if paren && followed_by_place(n, n.skip_space(at + 1)) => n.skip_space(at + 1) + 3,
         'a' if paren && followed_by_place(n, at) => at + 3,
         ',' | ':' | '.' | ')' | '、' if !paren => at + 1,
         // `Left and right: ...` share their words.

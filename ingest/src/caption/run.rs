@@ -35,6 +35,8 @@ pub struct Item {
     pub damaged: bool,
     /// A remark inside the label's brackets.
     pub note: Option<(usize, usize)>,
+    /// Where this label stands; single labels may differ from the run's mode.
+    pub side: Mode,
 }
 
 /// A run of labels.
@@ -413,6 +415,21 @@ fn after_points(mark: &Mark) -> f32 {
         + after
 }
 
+/// Where one label stands: by its own surroundings where they are clear, else as the run.
+fn side(mark: &Mark, mode: Mode) -> Mode {
+    if !matches!(mark.form, Form::Paren | Form::Bracket) {
+        return mode;
+    }
+    let begins = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
+    let ends = matches!(mark.follow, Follow::Punctuation | Follow::End | Follow::Conjunction);
+    let inside = matches!(mark.boundary, Boundary::Word | Boundary::Cjk);
+    match (begins, inside, ends) {
+        (true, _, false) => Mode::Before,
+        (_, true, true) => Mode::After,
+        _ => mode,
+    }
+}
+
 fn dynamic(
     marks: &[Mark],
     all: &[Candidate],
@@ -488,6 +505,7 @@ fn dynamic(
             values: all[i].values.clone(),
             damaged: all[i].cost > mark.damage + 1e-4,
             note: mark.note,
+            side: side(mark, mode),
         });
         if best[i].1 == usize::MAX {
             break;

@@ -223,7 +223,14 @@ fn body(
         block.panels.push((Vec::new(), words(n.raw_slice(raw, from, to))));
         return;
     };
+    let mixed = found.items.windows(2).any(|w| w[0].side != w[1].side);
     match found.mode {
+        _ if mixed => {
+            mixed_texts(n, raw, (from, to), &found, block);
+            if let Some(last) = block.panels.last().filter(|_| block.legend.is_empty()) {
+                block.legend = legend(&last.1).to_owned();
+            }
+        }
         Mode::Before => {
             block.preface = words(n.raw_slice(raw, from, found.items[0].start));
             before_texts(n, raw, to, &found, block);
@@ -281,6 +288,52 @@ fn is_one_sentence_list(n: &Normalized, raw: &str, run: &Run) -> bool {
             let open = !text.ends_with(['.', ';', ':']) || run.items.len() > 3 && text.ends_with(';');
             open && !text.contains(". ")
         })
+}
+
+/// Labels on either side of their texts (`(A) Photograph. Angiogram of the left (B) and right eye (C).`).
+/// Between a label before its text and one behind its text, the last sentence belongs to the second.
+fn mixed_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
+    let mut texts: Vec<String> = vec![String::new(); run.items.len()];
+    let mut common = String::new();
+    for k in 0..=run.items.len() {
+        let left = k.checked_sub(1).map(|k| &run.items[k]);
+        let right = run.items.get(k);
+        let (a, b) = (left.map_or(from, |i| i.end), right.map_or(to, |i| i.start));
+        let takes_right = right.is_some_and(|i| i.side == Mode::After);
+        let takes_left = left.is_some_and(|i| i.side == Mode::Before);
+        let cut = match (takes_left || k == 0, takes_right) {
+            (true, true) => sentence_start(n, a, b),
+            (true, false) => b,
+            (false, _) => a,
+        };
+        let (head, tail) = (n.raw_slice(raw, a, cut), n.raw_slice(raw, cut, b));
+        if k == 0 {
+            block.preface = words(head);
+        } else if takes_left {
+            texts[k - 1] = entry(head);
+        } else if !takes_right {
+            // Words behind a label that stands behind its text belong to the figure.
+            common = join(&common, &words(tail));
+        }
+        if takes_right {
+            texts[k] = entry_before_label(tail);
+        }
+    }
+    if common.chars().filter(|c| c.is_alphanumeric()).count() >= 3 {
+        block.legend = common;
+    }
+    let mut waiting: Vec<String> = Vec::new();
+    for (k, (item, text)) in run.items.iter().zip(texts).enumerate() {
+        waiting.extend(item.labels.iter().cloned());
+        let empty = text.chars().all(|c| !c.is_alphanumeric());
+        if empty && item.side == Mode::Before && k + 1 < run.items.len() {
+            continue;
+        }
+        match block.panels.last_mut() {
+            Some(last) if empty => last.0.append(&mut waiting),
+            _ => block.panels.push((std::mem::take(&mut waiting), text)),
+        }
+    }
 }
 
 /// Texts that stand before their labels. The first begins where its sentence begins.
