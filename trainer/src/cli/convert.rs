@@ -21,6 +21,10 @@ enum Target {
     Keepfit,
     /// Hugging Face BertForMaskedLM, decoder tied; what it has no use for is left out
     Mlm,
+    /// The text encoder as a bare Hugging Face BertModel
+    Bert,
+    /// The image encoder as a torchvision ResNet without classifier
+    Resnet,
     /// The codebook alone, as quantize.embedding.weight
     Codebook,
 }
@@ -41,6 +45,7 @@ Examples:
   trainer convert keepfit_v1.pth --out stored.safetensors
   trainer convert keepfit_v1.pth --names keepfit --out v2.safetensors
   trainer convert Bio_ClinicalBERT/ --names mlm --out bert.safetensors
+  trainer convert RUN/model.safetensors --names bert --out text_encoder.safetensors
   trainer convert ibq.ckpt --names codebook --codebook raw --out codebook.safetensors
 
 Input: safetensors, PyTorch files (.pth, .pt, .bin, .ckpt: zip, legacy or tar container) or a Hugging Face
@@ -70,14 +75,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let input = || args.input.display().to_string();
     let (tensors, left_out) = match args.names {
         Target::Stored => (stored, Vec::new()),
-        Target::Keepfit => {
-            let (_, tensors, left_out) = load::map_keys(load::canonical(stored)?, names::to_keepfit);
-            (tensors, left_out)
-        }
-        Target::Mlm => {
-            let (_, tensors, left_out) = load::map_keys(load::canonical(stored)?, names::to_masked_lm);
-            (tensors, left_out)
-        }
+        Target::Keepfit => renamed(stored, names::to_keepfit)?,
+        Target::Mlm => renamed(stored, names::to_masked_lm)?,
+        Target::Bert => renamed(stored, names::to_bert)?,
+        Target::Resnet => renamed(stored, names::to_resnet)?,
         Target::Codebook => {
             let copy = match args.codebook {
                 Copy::Ema => CodebookCopy::Ema,
@@ -111,4 +112,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         json!({ "read": total, "written": tensors.len(), "left_out": left_out, "tensors": listed })
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tensors under another program's names, and the keys that have none.
+fn renamed(stored: Tensors, target: fn(names::Layout, &str) -> Option<String>) -> Result<(Tensors, Vec<String>)> {
+    let (_, tensors, left_out) = load::map_keys(load::canonical(stored)?, target);
+    Ok((tensors, left_out))
 }

@@ -239,8 +239,8 @@ impl Walk for SpatialAttention {
 #[derive(Clone, Debug)]
 enum Stage {
     Conv(Conv),
-    Residual(ResBlock),
-    Attention(SpatialAttention),
+    Residual(Box<ResBlock>),
+    Attention(Box<SpatialAttention>),
     /// Nearest neighbour, twice the side; no parameters.
     Upsample,
     Norm(GroupNorm),
@@ -249,7 +249,7 @@ enum Stage {
 
 type Stages = Vec<(String, Stage)>;
 
-fn run(stages: &Stages, mut x: Tensor<4>) -> Tensor<4> {
+fn run(stages: &[(String, Stage)], mut x: Tensor<4>) -> Tensor<4> {
     for (_, stage) in stages {
         x = match stage {
             Stage::Conv(conv) => conv.forward(x),
@@ -268,7 +268,7 @@ fn run(stages: &Stages, mut x: Tensor<4>) -> Tensor<4> {
     x
 }
 
-fn walk_stages(stages: &mut Stages, path: &str, visit: &mut dyn FnMut(&str, Role, Slot)) {
+fn walk_stages(stages: &mut [(String, Stage)], path: &str, visit: &mut dyn FnMut(&str, Role, Slot)) {
     for (key, stage) in stages {
         let key = join(path, key);
         match stage {
@@ -285,15 +285,15 @@ fn walk_stages(stages: &mut Stages, path: &str, visit: &mut dyn FnMut(&str, Role
 fn middle(stages: &mut Stages, channels: usize, init: &mut Init) {
     stages.push((
         "mid.block_1".into(),
-        Stage::Residual(ResBlock::init(channels, channels, init)),
+        Stage::Residual(Box::new(ResBlock::init(channels, channels, init))),
     ));
     stages.push((
         "mid.attn_1".into(),
-        Stage::Attention(SpatialAttention::init(channels, init)),
+        Stage::Attention(Box::new(SpatialAttention::init(channels, init))),
     ));
     stages.push((
         "mid.block_2".into(),
-        Stage::Residual(ResBlock::init(channels, channels, init)),
+        Stage::Residual(Box::new(ResBlock::init(channels, channels, init))),
     ));
 }
 
@@ -309,7 +309,7 @@ fn encoder(config: &AutoencoderConfig, init: &mut Init) -> Stages {
         for block in 0..config.blocks {
             stages.push((
                 format!("down.{level}.block.{block}"),
-                Stage::Residual(ResBlock::init(channels, outputs, init)),
+                Stage::Residual(Box::new(ResBlock::init(channels, outputs, init))),
             ));
             channels = outputs;
         }
@@ -342,7 +342,7 @@ fn decoder(config: &AutoencoderConfig, init: &mut Init) -> Stages {
         for block in 0..=config.blocks {
             stages.push((
                 format!("up.{level}.block.{block}"),
-                Stage::Residual(ResBlock::init(channels, outputs, init)),
+                Stage::Residual(Box::new(ResBlock::init(channels, outputs, init))),
             ));
             channels = outputs;
         }

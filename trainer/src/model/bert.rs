@@ -463,3 +463,73 @@ impl Walk for Bert {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::walk::to_vec;
+
+    fn tiny(device: &Device) -> Bert {
+        let config: TextConfig = serde_json::from_value(serde_json::json!({
+            "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 12, "max_position_embeddings": 9,
+        }))
+        .unwrap();
+        Bert::init(&config, false, &mut Init::new(4, device))
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    /// Three roads to the same states: packed rows, padded segments, and the rectangle other devices use.
+    #[test]
+    fn packing_and_padding_give_the_same_states() {
+        let device = Device::flex();
+        let bert = tiny(&device);
+        let rows: [&[i64]; 3] = [&[2, 7, 9, 3], &[2, 3], &[2, 11, 3]];
+        let packed = to_vec(&bert.forward_packed(&rows, &mut Dropout::off()));
+        let padded = bert.forward_padded(&rows, 9, &device, &mut Dropout::off());
+        close(&packed, &to_vec(&padded));
+        let ids = ints(vec![2, 7, 9, 3, 2, 3, 0, 0, 2, 11, 3, 0], [3, 4], &device);
+        let mask = ints(vec![1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0], [3, 4], &device);
+        let states = bert.forward(ids.clone(), mask.clone(), &mut Dropout::off());
+        let layout = Layout::Rectangle {
+            batch: 3,
+            tokens: 4,
+            hidden_keys: mask.equal_scalar(0).reshape([3, 1, 1, 4]),
+        };
+        let positions = ints((0..3).flat_map(|_| 0..4).collect(), [12], &device);
+        let plain = bert.encode(ids.reshape([12]), positions, &layout, &mut Dropout::off());
+        for (a, b) in states.iter().zip(&plain) {
+            close(&to_vec(a), &to_vec(b));
+        }
+    }
+
+    #[test]
+    fn segments_need_padding_on_the_right() {
+        let device = Device::flex();
+        let of = |mask: Vec<i64>| rectangle_segments(&ints(mask, [2, 3], &device));
+        let segments = of(vec![1, 1, 0, 1, 1, 1]).unwrap();
+        assert_eq!(
+            segments[0],
+            Segment {
+                queries: 0..3,
+                keys: 0..2
+            }
+        );
+        assert_eq!(
+            segments[1],
+            Segment {
+                queries: 3..6,
+                keys: 3..6
+            }
+        );
+        assert_eq!(of(vec![0, 1, 1, 1, 1, 1]), None);
+        assert_eq!(of(vec![0, 0, 0, 1, 1, 1]), None);
+    }
+}

@@ -58,10 +58,15 @@ impl Quantizer {
     /// With g the gradient of z_q and p = softmax(z·Cᵀ): a = g·Cᵀ, d = p∘(a − ⟨a, p⟩), dz = d·C and,
     /// unless the codebook is frozen, dC = onehotᵀ·g + dᵀ·z.
     pub fn quantise(&self, z: Tensor<2>) -> (Tensor<1, Int>, Tensor<2>) {
+        self.quantise_in_chunks(z, CHUNK_ELEMENTS)
+    }
+
+    /// [`Quantizer::quantise`] with at most `limit` logits at a time (at least one token's).
+    fn quantise_in_chunks(&self, z: Tensor<2>, limit: usize) -> (Tensor<1, Int>, Tensor<2>) {
         let codebook = self.codebook.clone().inner();
         let plain = z.clone().inner();
         let codes = Tensor::cat(
-            chunks(&plain, &codebook)
+            chunks(&plain, &codebook, limit)
                 .into_iter()
                 .map(|rows| {
                     let count = rows.len();
@@ -81,7 +86,7 @@ impl Quantizer {
                     .zeros_like()
                     .select_assign(0, chosen, g.clone(), IndexingUpdateOp::Add)
             });
-            for rows in chunks(&plain, &codebook) {
+            for rows in chunks(&plain, &codebook, limit) {
                 let (z, g) = (part(&plain, rows.clone()), part(&g, rows));
                 let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
                 let a = g.matmul(codebook.clone().transpose());
@@ -100,10 +105,10 @@ impl Quantizer {
     }
 }
 
-/// Rows of z whose logits are at most [`CHUNK_ELEMENTS`], in order.
-fn chunks(z: &Tensor<2>, codebook: &Tensor<2>) -> Vec<Range<usize>> {
+/// Rows of z whose logits are at most `limit` (but at least one row), in order.
+fn chunks(z: &Tensor<2>, codebook: &Tensor<2>, limit: usize) -> Vec<Range<usize>> {
     let ([tokens, _], [codes, _]) = (z.dims(), codebook.dims());
-    let step = (CHUNK_ELEMENTS / codes.max(1)).max(1);
+    let step = (limit / codes.max(1)).max(1);
     (0..tokens)
         .step_by(step)
         .map(|start| start..(start + step).min(tokens))
@@ -150,16 +155,16 @@ mod tests {
     fn chunked_gradients_equal_the_plain_expression() {
         let device = Device::flex().autodiff();
         device.seed(3);
-        let codes = CHUNK_ELEMENTS / 3 + 1; // two tokens a chunk
+        let (codes, limit) = (7, 15); // two tokens a chunk
         let z = Tensor::<2>::random([5, 4], Distribution::Normal(0.0, 1.0), &device).require_grad();
         let codebook = Tensor::<2>::random([codes, 4], Distribution::Normal(0.0, 1.0), &device).require_grad();
         let g = Tensor::<2>::random([5, 4], Distribution::Normal(0.0, 1.0), &Device::flex());
         let quantizer = Quantizer {
             codebook: codebook.clone(),
         };
-        assert_eq!(chunks(&z, &codebook).len(), 3);
+        assert_eq!(chunks(&z, &codebook, limit).len(), 3);
         let plain = quantizer.forward(z.clone());
-        let (chosen, z_q) = quantizer.quantise(z.clone());
+        let (chosen, z_q) = quantizer.quantise_in_chunks(z.clone(), limit);
         assert_eq!(chosen.to_data(), plain.codes.to_data());
         assert_eq!(to_vec(&z_q), to_vec(&plain.z_hard));
         let (a, b) = ((plain.z_q * g.clone()).sum().backward(), (z_q * g).sum().backward());

@@ -128,7 +128,7 @@ impl KeepFitConfig {
             anyhow::bail!("appearance needs codes and code_dim of at least 1 and conv_kernel 1 or 3, not {a:?}");
         }
         let [low, high] = self.logit_scale_clamp;
-        if !(low <= high) {
+        if low.is_nan() || high.is_nan() || low > high {
             anyhow::bail!("logit_scale_clamp = [{low}, {high}] must be [low, high]");
         }
         Ok(())

@@ -1,13 +1,13 @@
 //! Weights in: safetensors and PyTorch files, read as data, applied by name with a report.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use pytorch_reader::{DType, PytorchReader};
+use pytorch_reader::{DType, PickleValue, PytorchReader};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -132,10 +132,44 @@ fn read_pytorch(path: &Path) -> Result<Tensors> {
             },
         );
     }
+    let foreign = foreign_objects(path)?;
     if tensors.is_empty() {
-        bail!("the file holds no tensors");
+        match foreign.is_empty() {
+            true => bail!("the file holds no tensors"),
+            false => bail!(
+                "the file holds no tensors, only objects that are never executed: {}",
+                foreign.join(", ")
+            ),
+        }
+    }
+    if !foreign.is_empty() {
+        tracing::warn!(
+            "{}: left alone, as only tensors are read: {}",
+            path.display(),
+            foreign.join(", ")
+        );
     }
     Ok(tensors)
+}
+
+/// Python types in a checkpoint that are neither tensors nor plain values, by name, sorted.
+fn foreign_objects(path: &Path) -> Result<Vec<String>> {
+    /// Types that ordinary checkpoints are made of.
+    const ORDINARY: &[&str] = &["torch", "collections."];
+    fn collect(value: &PickleValue, names: &mut BTreeSet<String>) {
+        match value {
+            PickleValue::List(items) => items.iter().for_each(|item| collect(item, names)),
+            PickleValue::Dict(entries) => entries.values().for_each(|item| collect(item, names)),
+            PickleValue::Unsupported(name) if !ORDINARY.iter().any(|prefix| name.starts_with(prefix)) => {
+                names.insert(name.clone());
+            }
+            _ => {}
+        }
+    }
+    let root = PytorchReader::read_pickle_data(path, None).map_err(|e| anyhow!("not a readable pickle: {e}"))?;
+    let mut names = BTreeSet::new();
+    collect(&root, &mut names);
+    Ok(names.into_iter().collect())
 }
 
 /// The container whose tensors are the weights: the first of [`CONTAINERS`] that holds any.

@@ -6,6 +6,8 @@
 pub mod load;
 pub mod names;
 pub mod save;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -110,6 +110,26 @@ pub fn to_masked_lm(layout: Layout, key: &str) -> Option<String> {
     (!unused.iter().any(|prefix| key.starts_with(prefix))).then_some(key)
 }
 
+/// Key in a bare Hugging Face BertModel of a canonical key of `layout`; None when it is no part of one.
+pub fn to_bert(layout: Layout, key: &str) -> Option<String> {
+    let key = match layout {
+        Layout::Bert => key,
+        Layout::BertWithHead => key.strip_prefix("bert.")?,
+        Layout::KeepFit => key.strip_prefix("text_model.model.")?,
+        Layout::ResNet | Layout::Tokenizer | Layout::Unknown => return None,
+    };
+    Some(key.to_owned())
+}
+
+/// Key in a torchvision ResNet without classifier of a canonical key of `layout`; None when it is no part of one.
+pub fn to_resnet(layout: Layout, key: &str) -> Option<String> {
+    match layout {
+        Layout::ResNet => (!key.starts_with("fc.")).then(|| key.to_owned()),
+        Layout::KeepFit => key.strip_prefix("vision_model.model.").map(str::to_owned),
+        Layout::Bert | Layout::BertWithHead | Layout::Tokenizer | Layout::Unknown => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -148,5 +168,12 @@ mod tests {
         assert_eq!(to_keepfit(Layout::BertWithHead, "cls.predictions.bias"), None);
         assert_eq!(to_masked_lm(Layout::Bert, "pooler.dense.bias"), None);
         assert_eq!(to_masked_lm(Layout::KeepFit, "text_model.model.a").unwrap(), "bert.a");
+        assert_eq!(to_bert(Layout::KeepFit, "text_model.model.a").unwrap(), "a");
+        assert_eq!(to_bert(Layout::BertWithHead, "cls.predictions.bias"), None);
+        assert_eq!(
+            to_resnet(Layout::KeepFit, "vision_model.model.conv1.weight").unwrap(),
+            "conv1.weight"
+        );
+        assert_eq!(to_resnet(Layout::KeepFit, "logit_scale"), None);
     }
 }

@@ -94,3 +94,36 @@ fn map(values: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
         });
     output
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::walk::to_vec;
+    use burn::tensor::{Device, Distribution, activation, module};
+
+    #[test]
+    fn linear_and_gelu_equal_their_plain_forms() {
+        let device = Device::flex().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.5), &device).require_grad();
+        let (x, weight) = (random([9, 6]), random([4, 6]));
+        let bias = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 0.0], &device).require_grad();
+        let plain = activation::gelu(module::linear(
+            x.clone(),
+            weight.clone().transpose(),
+            Some(bias.clone()),
+        ));
+        let fused = gelu(linear(x.clone(), weight.clone(), Some(bias.clone())));
+        let close = |a: Vec<f32>, b: Vec<f32>| {
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} {b}");
+            }
+        };
+        close(to_vec(&fused), to_vec(&plain));
+        let g = random([9, 4]).inner();
+        let (a, b) = ((plain * g.clone()).sum().backward(), (fused * g).sum().backward());
+        close(to_vec(&x.grad(&b).unwrap()), to_vec(&x.grad(&a).unwrap()));
+        close(to_vec(&weight.grad(&b).unwrap()), to_vec(&weight.grad(&a).unwrap()));
+        close(to_vec(&bias.grad(&b).unwrap()), to_vec(&bias.grad(&a).unwrap()));
+    }
+}

@@ -386,3 +386,68 @@ fn batch_norm_backward(
     let of_bias = tensor(sums.iter().map(|s| s.0).collect(), [channels]);
     (tensor(of_x, shape), gated.map(|g| tensor(g, shape)), of_weight, of_bias)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::walk::to_vec;
+    use burn::tensor::{Device, Distribution, Gradients, activation::relu, module};
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        let device = Device::flex().autodiff();
+        Tensor::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad()
+    }
+
+    fn close<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) {
+        for (a, b) in to_vec(a).iter().zip(to_vec(b)) {
+            assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} {b}");
+        }
+    }
+
+    fn same_gradient<const D: usize>(x: &Tensor<D>, a: &Gradients, b: &Gradients) {
+        close(&x.grad(a).unwrap(), &x.grad(b).unwrap());
+    }
+
+    #[test]
+    fn layer_norm_equals_its_plain_form() {
+        let (x, skip, weight, bias) = (random([5, 70]), random([5, 70]), random([70]), random([70]));
+        let plain = module::layer_norm(x.clone() + skip.clone(), weight.clone(), Some(bias.clone()), 1e-12);
+        let fused = layer_norm(x.clone(), Some(skip.clone()), weight.clone(), bias.clone(), 1e-12);
+        close(&fused, &plain);
+        let g = random([5, 70]).inner();
+        let (a, b) = ((plain * g.clone()).sum().backward(), (fused * g).sum().backward());
+        same_gradient(&x, &a, &b);
+        same_gradient(&skip, &a, &b);
+        same_gradient(&weight, &a, &b);
+        same_gradient(&bias, &a, &b);
+    }
+
+    #[test]
+    fn batch_norm_equals_its_plain_form_with_and_without_skip_and_gate() {
+        for (with_skip, gate) in [(false, false), (false, true), (true, true), (true, false)] {
+            let (x, skip) = (random([3, 4, 5, 7]), random([3, 4, 5, 7]));
+            let (weight, bias) = (random([4]), random([4]));
+            let result = module::batch_norm_train(x.clone(), weight.clone(), bias.clone(), 1e-5);
+            let plain = if with_skip {
+                result.output + skip.clone()
+            } else {
+                result.output
+            };
+            let plain = if gate { relu(plain) } else { plain };
+            let added = with_skip.then(|| skip.clone());
+            let (fused, moments) = batch_norm_train(x.clone(), added, weight.clone(), bias.clone(), 1e-5, gate);
+            close(&fused, &plain);
+            close(&moments.mean, &result.mean);
+            close(&moments.variance, &result.variance);
+            let g = random([3, 4, 5, 7]).inner();
+            let (a, b) = ((plain * g.clone()).sum().backward(), (fused * g).sum().backward());
+            same_gradient(&x, &a, &b);
+            same_gradient(&weight, &a, &b);
+            same_gradient(&bias, &a, &b);
+            if with_skip {
+                same_gradient(&skip, &a, &b);
+            }
+        }
+    }
+}
