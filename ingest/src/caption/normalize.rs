@@ -205,11 +205,9 @@ fn drop_cjk_spaces(glyphs: &mut Vec<Glyph>) {
 fn full_stops(glyphs: &mut [Glyph]) {
     for i in 1..glyphs.len() {
         let ring = matches!(glyphs[i].c, 'o') && is_cjk(glyphs[i - 1].c);
-        if ring
-            && glyphs
-                .get(i + 1)
-                .is_none_or(|g| !g.c.is_ascii_lowercase() && !g.c.is_ascii_digit())
-        {
+        let at = |k: usize| glyphs.get(k).map_or(' ', |g| g.c);
+        let label = matches!(at(i + 2), ')' | '.' | '、' | ':');
+        if ring && (label || !at(i + 1).is_ascii_lowercase() && !at(i + 1).is_ascii_digit()) {
             glyphs[i].c = '。';
         }
     }

@@ -354,7 +354,9 @@ fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
         Boundary::Word | Boundary::Reference => true,
         _ => false,
     };
-    if closed > to || (damaged && !noun && !paren) || (!paren && inside) {
+    // `在：` is 左 only where a sentence begins.
+    let opens = matches!(here, Boundary::Start | Boundary::Stop | Boundary::Line) && n.before(closed) == ':';
+    if closed > to || (damaged && !noun && !paren && !opens) || (!paren && inside) {
         return None;
     }
     let mut label: String = (at..end).map(|k| n.at(k)).collect();

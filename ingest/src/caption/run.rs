@@ -443,7 +443,7 @@ fn dynamic(
     let mut top: Option<usize> = None;
     for (i, candidate) in all.iter().enumerate() {
         let mark = &marks[candidate.mark];
-        let (first, last) = (candidate.values[0], candidate.values[candidate.values.len() - 1]);
+        let first = candidate.values[0];
         let points = match mode {
             Mode::Before => before_points(mark, family, first, target, context.chinese),
             Mode::After => after_points(mark),
@@ -460,7 +460,7 @@ fn dynamic(
             if first < zero {
                 50
             } else {
-                family.missing(zero, first).max(0) + 1
+                family.missing(zero, first) + 1
             }
         };
         let mut entry = (points - LATE_START * f32::from(late.min(50)), usize::MAX);
@@ -487,7 +487,6 @@ fn dynamic(
                 entry = (total, j);
             }
         }
-        let _ = last;
         best.push(entry);
         if top.is_none_or(|t| entry.0 > best[t].0 + 1e-4) {
             top = Some(i);

@@ -133,7 +133,10 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
     for (image, verdict) in verdicts {
         progress.inc(1);
         match verdict {
-            Verdict::Dropped(reason) => book.reject(&image, &reason.clone(), format!("{image}: {reason}")),
+            Verdict::Dropped(reason) => {
+                let told = format!("{image}: {reason}");
+                book.reject(&image, &reason, told);
+            }
             Verdict::Open(found) => {
                 open += 1;
                 let names: Vec<&str> = found.iter().map(|c| c.finding.as_str()).collect();
