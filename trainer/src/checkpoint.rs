@@ -174,7 +174,10 @@ mod tests {
     use super::*;
 
     fn write(run: &Path, step: u64) -> Checkpoint {
-        save(run, step, &mut |folder| Ok(std::fs::write(folder.join(MODEL_FILE), step.to_le_bytes())?)).unwrap()
+        save(run, step, &mut |folder| {
+            Ok(std::fs::write(folder.join(MODEL_FILE), step.to_le_bytes())?)
+        })
+        .unwrap()
     }
 
     #[test]

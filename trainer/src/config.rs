@@ -79,7 +79,11 @@ mod tests {
             let table: toml::Table = toml::from_str(&text).unwrap();
             let keys = serde_json::to_value(&config).unwrap();
             for key in keys.as_object().unwrap().keys() {
-                assert!(table.contains_key(key), "{}: key {key} is not written out", path.display());
+                assert!(
+                    table.contains_key(key),
+                    "{}: key {key} is not written out",
+                    path.display()
+                );
             }
         }
     }
@@ -97,7 +101,10 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/paper-keepfit.toml");
         let config: KeepfitConfig = load(&path, &[]).unwrap();
         let defaults = KeepfitConfig::default();
-        assert_eq!((config.learning_rate, config.weight_decay), (defaults.learning_rate, defaults.weight_decay));
+        assert_eq!(
+            (config.learning_rate, config.weight_decay),
+            (defaults.learning_rate, defaults.weight_decay)
+        );
         assert_eq!((config.image_size, config.max_tokens, config.batch), (512, 256, 48));
         assert_eq!((config.lambda_semantic, config.lambda_appearance), (100.0, 1e4));
     }

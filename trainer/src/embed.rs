@@ -54,10 +54,18 @@ impl Embedder {
         let run = find_run(&weights)?;
         let facts = read_facts(&run)?;
         if facts.kind != "keepfit" {
-            bail!("{}: is a {} run; embedding needs a run of `trainer keepfit`", run.display(), facts.kind);
+            bail!(
+                "{}: is a {} run; embedding needs a run of `trainer keepfit`",
+                run.display(),
+                facts.kind
+            );
         }
-        let shape: KeepFitConfig = serde_json::from_value(facts.model)
-            .with_context(|| format!("{}: its `model` is not one of this version", run.join(RUN_FILE).display()))?;
+        let shape: KeepFitConfig = serde_json::from_value(facts.model).with_context(|| {
+            format!(
+                "{}: its `model` is not one of this version",
+                run.join(RUN_FILE).display()
+            )
+        })?;
         let config: KeepfitConfig = load(&run.join(CONFIG_FILE), &[])?;
         let tokenizer = WordPieceTokenizer::open(&run)?;
         let mut model = KeepFitModel::init(&shape, 0, &device)?;
@@ -65,7 +73,14 @@ impl Embedder {
         apply(&mut model, tensors, &Allow::nothing()).with_context(|| weights.display().to_string())?;
         let logit_scale = to_vec(&model.logit_scale)[0];
         let sha256 = dataset::hash::sha256_file(&weights)?;
-        Ok(Embedder { model, tokenizer, config, device, logit_scale, sha256 })
+        Ok(Embedder {
+            model,
+            tokenizer,
+            config,
+            device,
+            logit_scale,
+            sha256,
+        })
     }
 
     /// Features and shared-space vectors of upright RGB images, in order.
@@ -80,15 +95,17 @@ impl Embedder {
             for (image, planes) in chunk.iter().zip(planes.chunks_exact_mut(3 * side * side)) {
                 prepare(image, side)?.write_planes(side, planes);
             }
-            let embedded = self.model.encode_images(from_vec(planes, [chunk.len(), 3, side, side], &self.device));
+            let embedded = self
+                .model
+                .encode_images(from_vec(planes, [chunk.len(), 3, side, side], &self.device));
             let (wide, width) = (embedded.features.dims()[1], embedded.projected.dims()[1]);
             let (features, projected) = (to_vec(&embedded.features), to_vec(&embedded.projected));
-            found.extend(features.chunks_exact(wide).zip(projected.chunks_exact(width)).map(|(features, projected)| {
-                ImageFeatures {
+            found.extend(features.chunks_exact(wide).zip(projected.chunks_exact(width)).map(
+                |(features, projected)| ImageFeatures {
                     features: features.to_vec(),
                     projected: projected.to_vec(),
-                }
-            }));
+                },
+            ));
         }
         Ok(found)
     }
@@ -104,7 +121,10 @@ impl Embedder {
             .map(|text| {
                 let (ids, mask) = tokenize(&self.tokenizer, &[text], self.config.max_tokens)?;
                 let tokens = ids.len();
-                let (ids, mask) = (ints(ids, [1, tokens], &self.device), ints(mask, [1, tokens], &self.device));
+                let (ids, mask) = (
+                    ints(ids, [1, tokens], &self.device),
+                    ints(mask, [1, tokens], &self.device),
+                );
                 Ok(to_vec(&self.model.encode_texts(ids, mask).projected))
             })
             .collect()
@@ -146,7 +166,11 @@ fn find_weights(checkpoint: &Path) -> Result<PathBuf> {
         return Ok(inside);
     }
     if let Some(last) = crate::checkpoint::newest_sound(checkpoint)?.0 {
-        tracing::warn!("{}: the run is not finished; taking step {}", checkpoint.display(), last.step);
+        tracing::warn!(
+            "{}: the run is not finished; taking step {}",
+            checkpoint.display(),
+            last.step
+        );
         return Ok(last.folder.join(MODEL_FILE));
     }
     bail!(
@@ -158,9 +182,21 @@ fn find_weights(checkpoint: &Path) -> Result<PathBuf> {
 /// The run folder around a weights file: where `run.json` lies.
 fn find_run(weights: &Path) -> Result<PathBuf> {
     // The file lies in RUN or in RUN/checkpoints/step-N.
-    let here = weights.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    let found = here.into_iter().flat_map(|folder| folder.ancestors().take(3)).find(|folder| folder.join(RUN_FILE).is_file());
+    let here = weights.parent().map(|folder| {
+        if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        }
+    });
+    let found = here
+        .into_iter()
+        .flat_map(|folder| folder.ancestors().take(3))
+        .find(|folder| folder.join(RUN_FILE).is_file());
     found.map(Path::to_path_buf).with_context(|| {
-        format!("{}: there is no {RUN_FILE} beside it; the model can only be rebuilt from within its run folder", weights.display())
+        format!(
+            "{}: there is no {RUN_FILE} beside it; the model can only be rebuilt from within its run folder",
+            weights.display()
+        )
     })
 }

@@ -69,8 +69,12 @@ pub fn dataset_facts(folders: &[String]) -> Result<Vec<DatasetFacts>> {
     folders
         .iter()
         .map(|folder| {
-            let content_hash = crate::data::labels::open(folder)?.content_hash().with_context(|| folder.clone())?;
-            let name = Path::new(folder).file_name().map_or(folder.clone(), |name| name.to_string_lossy().into_owned());
+            let content_hash = crate::data::labels::open(folder)?
+                .content_hash()
+                .with_context(|| folder.clone())?;
+            let name = Path::new(folder)
+                .file_name()
+                .map_or(folder.clone(), |name| name.to_string_lossy().into_owned());
             Ok(DatasetFacts { name, content_hash })
         })
         .collect()
@@ -118,7 +122,10 @@ pub fn open<C: StageConfig>(out: &Path, config: &C) -> Result<(RunFolder, Standi
     }
     if begun {
         let earlier: C = load(&config_path, &[]).with_context(|| {
-            format!("{shown}: holds a run that is not a {} run of this version; give another --out", C::KIND)
+            format!(
+                "{shown}: holds a run that is not a {} run of this version; give another --out",
+                C::KIND
+            )
         })?;
         if earlier.essence() != config.essence() {
             bail!(
@@ -141,12 +148,21 @@ pub fn open<C: StageConfig>(out: &Path, config: &C) -> Result<(RunFolder, Standi
     if !begun {
         dataset::fs::write_atomic(&config_path, toml::to_string(config)?.as_bytes())?;
     }
-    Ok((RunFolder { path: out.to_path_buf(), _lock: lock }, standing))
+    Ok((
+        RunFolder {
+            path: out.to_path_buf(),
+            _lock: lock,
+        },
+        standing,
+    ))
 }
 
 /// The keys in which two configs differ, for the message.
 fn differences<C: StageConfig>(earlier: &C, now: &C) -> Result<String> {
-    let (earlier, now) = (serde_json::to_value(earlier.essence())?, serde_json::to_value(now.essence())?);
+    let (earlier, now) = (
+        serde_json::to_value(earlier.essence())?,
+        serde_json::to_value(now.essence())?,
+    );
     let empty = serde_json::Map::new();
     let now = now.as_object().unwrap_or(&empty).clone();
     let parts: Vec<String> = earlier
@@ -200,10 +216,20 @@ impl RunFolder {
     pub fn set_rejected(&self, rejected: &[Rejected]) -> Result<()> {
         const SHOWN: usize = 5;
         for row in rejected.iter().take(SHOWN) {
-            tracing::warn!("{}: row {} ({}) left out: {}", row.dataset, row.id, row.path, row.reason);
+            tracing::warn!(
+                "{}: row {} ({}) left out: {}",
+                row.dataset,
+                row.id,
+                row.path,
+                row.reason
+            );
         }
         if rejected.len() > SHOWN {
-            tracing::warn!("{} more rows left out; all are in {}", rejected.len() - SHOWN, self.path.join(REJECTED_FILE).display());
+            tracing::warn!(
+                "{} more rows left out; all are in {}",
+                rejected.len() - SHOWN,
+                self.path.join(REJECTED_FILE).display()
+            );
         }
         let mut text = String::new();
         for row in rejected {
@@ -253,7 +279,11 @@ mod tests {
     use crate::config::TokenizerConfig;
 
     fn config() -> TokenizerConfig {
-        TokenizerConfig { datasets: vec!["d".into()], out: "x".into(), ..TokenizerConfig::default() }
+        TokenizerConfig {
+            datasets: vec!["d".into()],
+            out: "x".into(),
+            ..TokenizerConfig::default()
+        }
     }
 
     fn facts() -> RunFacts {
@@ -263,7 +293,10 @@ mod tests {
             mode: "paper".into(),
             deviations: Vec::new(),
             modality: None,
-            datasets: vec![DatasetFacts { name: "d".into(), content_hash: "a".into() }],
+            datasets: vec![DatasetFacts {
+                name: "d".into(),
+                content_hash: "a".into(),
+            }],
             data: Value::Null,
             model: Value::Null,
             parameters: 0,
@@ -290,7 +323,14 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("run");
         assert!(matches!(open(&out, &config()).unwrap().1, Standing::Fresh));
-        let (run, standing) = open(&out, &TokenizerConfig { out: "elsewhere".into(), ..config() }).unwrap();
+        let (run, standing) = open(
+            &out,
+            &TokenizerConfig {
+                out: "elsewhere".into(),
+                ..config()
+            },
+        )
+        .unwrap();
         assert!(matches!(standing, Standing::Fresh), "no facts are written yet");
         run.set_facts(&facts()).unwrap();
         drop(run);
@@ -301,7 +341,16 @@ mod tests {
         run.set_done(&serde_json::json!({})).unwrap();
         drop(run);
         assert!(matches!(open(&out, &config()).unwrap().1, Standing::Done));
-        let error = open(&out, &TokenizerConfig { vocab_size: 500, ..config() }).err().unwrap().to_string();
+        let error = open(
+            &out,
+            &TokenizerConfig {
+                vocab_size: 500,
+                ..config()
+            },
+        )
+        .err()
+        .unwrap()
+        .to_string();
         assert!(error.contains("vocab_size: 28996 there, 500 here"), "{error}");
     }
 

@@ -135,7 +135,10 @@ pub fn train(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<
         let rate = report.units as f64 / seconds.max(1e-9);
         progress.message(message(&numbers, rate, stage.unit()));
         numbers.push((format!("{}_per_second", stage.unit()), rate));
-        numbers.push(("data_wait_share".to_owned(), stage.take_waited().as_secs_f64() / seconds.max(1e-9)));
+        numbers.push((
+            "data_wait_share".to_owned(),
+            stage.take_waited().as_secs_f64() / seconds.max(1e-9),
+        ));
         metrics.write(done, LineKind::Train, &numbers)?;
         progress.inc(1);
         let last = done == plan.total_steps;
@@ -176,7 +179,11 @@ fn restore(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<u6
         return Ok(0);
     };
     if checkpoint.step > plan.total_steps {
-        bail!("{}: is past the {} steps of this run", checkpoint.folder.display(), plan.total_steps);
+        bail!(
+            "{}: is past the {} steps of this run",
+            checkpoint.folder.display(),
+            plan.total_steps
+        );
     }
     stage
         .restore(&checkpoint.folder)
@@ -192,8 +199,10 @@ fn finish(plan: &LoopPlan, run: &RunFolder, evaluation: Numbers) -> Result<Value
     let weights = last.folder.join(MODEL_FILE);
     let bytes = std::fs::read(&weights).with_context(|| weights.display().to_string())?;
     dataset::fs::write_atomic(&run.path.join(MODEL_FILE), &bytes)?;
-    let evaluation: serde_json::Map<String, Value> =
-        evaluation.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+    let evaluation: serde_json::Map<String, Value> = evaluation
+        .into_iter()
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect();
     let summary = json!({
         "kind": plan.kind,
         "steps": plan.total_steps,
@@ -215,12 +224,19 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 }
 
 fn message(numbers: &Numbers, rate: f64, unit: &str) -> String {
-    let loss = numbers.iter().find(|(name, _)| name == "loss/total").map_or(f64::NAN, |(_, value)| *value);
+    let loss = numbers
+        .iter()
+        .find(|(name, _)| name == "loss/total")
+        .map_or(f64::NAN, |(_, value)| *value);
     format!("loss {loss:.4}, {rate:.1} {unit}/s")
 }
 
 fn shown(numbers: &Numbers) -> String {
-    numbers.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(", ")
+    numbers
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.4}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -230,7 +246,10 @@ mod tests {
     #[test]
     fn a_number_that_is_not_finite_is_named_with_step_and_remedy() {
         let terms = [("loss/a".to_owned(), 1.0), ("loss/b".to_owned(), f64::NAN)];
-        let error = check_finite(41, &terms).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = check_finite(41, &terms)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         for part in ["step 42", "loss/b is NaN", "learning_rate"] {
             assert!(error.contains(part), "{error}");
         }

@@ -17,8 +17,9 @@ use crate::embed::{Embedder, ImageFeatures};
 
 /// Extensions of files that are taken for pictures; others are tried and passed over when they are
 /// none.
-const PICTURES: [&str; 14] =
-    ["png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "webp", "gif", "pnm", "ppm", "pgm", "pbm"];
+const PICTURES: [&str; 14] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "webp", "gif", "pnm", "ppm", "pgm", "pbm",
+];
 /// Images decoded and embedded at a time.
 const TOGETHER: usize = 32;
 
@@ -82,7 +83,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         write_texts(&args.out.join("texts.parquet"), &texts, &embedder.embed_texts(&texts)?)?;
     }
     println!("{summary}");
-    Ok(if rejected > 0 { ExitCode::from(EXIT_SOME_REJECTED) } else { ExitCode::SUCCESS })
+    Ok(if rejected > 0 {
+        ExitCode::from(EXIT_SOME_REJECTED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// All files under `folder`, relative to it, in natural order; hidden ones are left out.
@@ -91,8 +96,13 @@ fn list_files(folder: &Path) -> Result<Vec<String>> {
         bail!("{}: there is no such folder of images", folder.display());
     }
     let mut files = Vec::new();
-    let visible = |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
-    for entry in walkdir::WalkDir::new(folder).follow_links(true).into_iter().filter_entry(visible) {
+    let visible =
+        |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+    for entry in walkdir::WalkDir::new(folder)
+        .follow_links(true)
+        .into_iter()
+        .filter_entry(visible)
+    {
         let entry = entry.with_context(|| format!("{}: cannot list", folder.display()))?;
         if entry.file_type().is_file() {
             let relative = entry.path().strip_prefix(folder)?;
@@ -110,7 +120,12 @@ fn read_texts(path: &Path) -> Result<Vec<String>> {
     let bytes = std::fs::read(path).with_context(|| format!("{}: cannot read the texts", path.display()))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{}: is not UTF-8 text", path.display()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let texts: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let texts: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
     if texts.is_empty() {
         bail!("{}: holds no text", path.display());
     }
@@ -150,7 +165,11 @@ fn embed_files(embedder: &Embedder, folder: &Path, files: &[String]) -> Result<E
 }
 
 fn looks_like_picture(name: &str) -> bool {
-    let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let extension = Path::new(name)
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
     PICTURES.contains(&extension.as_str())
 }
 
@@ -182,7 +201,9 @@ fn write_texts(path: &Path, texts: &[String], projected: &[Vec<f32>]) -> Result<
 
 fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
     let batch = RecordBatch::try_from_iter(columns)?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
     writer.write(&batch)?;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::training::{TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib};
+use super::training::{
+    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib,
+};
 use crate::config::KeepfitConfig;
 use crate::model::bert::TextConfig;
 use crate::model::keepfit::KeepFitModel;
@@ -49,9 +51,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let rejected = stage.rejected().len();
     train_and_report(&mut stage, &plan, &started.run, rejected)
 }
-
-/// Vocabulary of Bio_ClinicalBERT, assumed where no tokeniser is at hand.
-const CLINICAL_BERT_VOCABULARY: usize = 28_996;
 
 fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
     let mut assumed = Vec::new();

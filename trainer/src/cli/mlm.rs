@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::training::{TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib};
+use super::training::{
+    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib,
+};
 use crate::config::MlmConfig;
 use crate::model::layers::Init;
 use crate::model::mlm_head::MaskedLm;
 use crate::model::walk::Walk;
-use crate::stage::mlm::{MlmStage, text_config};
+use crate::stage::mlm::{MlmStage, text_config, text_config_for};
 use crate::stage::{Started, resolve, start};
 use crate::text::wordpiece::WordPieceTokenizer;
 
@@ -51,8 +53,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn dry_run(config: &MlmConfig) -> Result<ExitCode> {
-    let tokenizer = WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`")?;
-    let text = text_config(config, &tokenizer);
+    let mut assumed = Vec::new();
+    let text = match WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`") {
+        Ok(tokenizer) => text_config(config, &tokenizer),
+        Err(error) => {
+            assumed.push(format!("a vocabulary of {CLINICAL_BERT_VOCABULARY} pieces ({error:#})"));
+            text_config_for(config, CLINICAL_BERT_VOCABULARY)
+        }
+    };
     let device = crate::device::training(&crate::device::select("cpu")?);
     let parameters = MaskedLm::init(&text, &mut Init::new(config.seed, &device)).trained_elements();
     let steps = MlmStage::new(config).map(|stage| stage.plan().total_steps);
@@ -66,6 +74,7 @@ fn dry_run(config: &MlmConfig) -> Result<ExitCode> {
             "memory_mib": { "weights_gradients_moments": weights_mib(parameters), "activations_estimate": floats_mib(activations) },
             "steps": steps.as_ref().ok(),
             "steps_unknown_because": steps.as_ref().err().map(|error| format!("{error:#}")),
+            "assumed": assumed,
         })
     );
     Ok(ExitCode::SUCCESS)

@@ -44,14 +44,24 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             _ => Vec::new(),
         };
         println!("{}", summary(run, &lines)?);
-        let points: Vec<(f64, f64)> = lines.iter().filter_map(|line| Some((line.step as f64, value(line, &args.curve)?))).collect();
+        let points: Vec<(f64, f64)> = lines
+            .iter()
+            .filter_map(|line| Some((line.step as f64, value(line, &args.curve)?)))
+            .collect();
         if !points.is_empty() {
-            curves.push(Curve { name: name(run), points });
+            curves.push(Curve {
+                name: name(run),
+                points,
+            });
         }
     }
     if let Some(path) = &args.svg {
         if curves.is_empty() {
-            bail!("none of the {} runs has a number {:?} to draw; see the names in their {METRICS_FILE}", runs.len(), args.curve);
+            bail!(
+                "none of the {} runs has a number {:?} to draw; see the names in their {METRICS_FILE}",
+                runs.len(),
+                args.curve
+            );
         }
         dataset::fs::write_atomic(path, svg(&args.curve, &curves).as_bytes())?;
     }
@@ -64,8 +74,10 @@ fn find_runs(dir: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![dir.to_path_buf()]);
     }
     let entries = std::fs::read_dir(dir).with_context(|| format!("{}: cannot list", dir.display()))?;
-    let mut runs: Vec<PathBuf> =
-        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.join(RUN_FILE).is_file()).collect();
+    let mut runs: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.join(RUN_FILE).is_file())
+        .collect();
     runs.sort_by(|a, b| dataset::fs::natural_cmp(&name(a), &name(b)));
     if runs.is_empty() {
         bail!("{}: holds no run folder (none with {RUN_FILE})", dir.display());
@@ -74,18 +86,27 @@ fn find_runs(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn name(run: &Path) -> String {
-    run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned())
+    run.file_name()
+        .map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn value(line: &Line, wanted: &str) -> Option<f64> {
-    line.values.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value)
+    line.values
+        .iter()
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| *value)
 }
 
 fn summary(run: &Path, lines: &[Line]) -> Result<Value> {
     let facts = read_facts(run)?;
     let last_of = |kind: &str| lines.iter().rev().find(|line| line.kind == kind);
     let evaluation: serde_json::Map<String, Value> = last_of("eval")
-        .map(|line| line.values.iter().map(|(name, value)| (name.clone(), Value::from(*value))).collect())
+        .map(|line| {
+            line.values
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(*value)))
+                .collect()
+        })
         .unwrap_or_default();
     Ok(json!({
         "run": name(run),

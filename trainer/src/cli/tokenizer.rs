@@ -30,7 +30,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let request = args.training.request();
     if args.training.dry_run {
         let config: TokenizerConfig = resolve(&request)?;
-        println!("{}", serde_json::json!({ "kind": TokenizerConfig::KIND, "vocab_size": config.vocab_size, "parameters": 0, "steps": 0 }));
+        println!(
+            "{}",
+            serde_json::json!({ "kind": TokenizerConfig::KIND, "vocab_size": config.vocab_size, "parameters": 0, "steps": 0 })
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let started: Started<TokenizerConfig> = start(&request)?;

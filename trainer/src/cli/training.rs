@@ -10,6 +10,9 @@ use super::EXIT_SOME_REJECTED;
 use crate::run_folder::{RunFolder, Standing};
 use crate::stage::{Ending, LoopPlan, Request, Stage, train};
 
+/// Vocabulary of Bio_ClinicalBERT, assumed by a dry run where no tokeniser is at hand.
+pub const CLINICAL_BERT_VOCABULARY: usize = 28_996;
+
 /// Flags of every training command.
 #[derive(clap::Args)]
 pub struct TrainingArgs {
@@ -54,7 +57,10 @@ pub fn already_done(run: &RunFolder, standing: &Standing) -> Result<Option<ExitC
     if !matches!(standing, Standing::Done) {
         return Ok(None);
     }
-    tracing::info!("{}: this run is finished; give another --out to train again", run.path.display());
+    tracing::info!(
+        "{}: this run is finished; give another --out to train again",
+        run.path.display()
+    );
     print_summary(run, run.done()?);
     Ok(Some(ExitCode::SUCCESS))
 }
@@ -73,10 +79,17 @@ pub fn train_and_report(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder,
                 plan.kind,
                 run.path.display()
             );
-            println!("{}", serde_json::json!({ "kind": plan.kind, "run": run.path, "stopped_at": step, "steps": plan.total_steps }));
+            println!(
+                "{}",
+                serde_json::json!({ "kind": plan.kind, "run": run.path, "stopped_at": step, "steps": plan.total_steps })
+            );
         }
     }
-    Ok(if rejected > 0 { ExitCode::from(EXIT_SOME_REJECTED) } else { ExitCode::SUCCESS })
+    Ok(if rejected > 0 {
+        ExitCode::from(EXIT_SOME_REJECTED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print_summary(run: &RunFolder, summary: Value) {

@@ -150,7 +150,12 @@ impl StageConfig for CodebookConfig {
         in_range("image_size", self.image_size, 8, 4096)?;
         in_range("levels in `multipliers`", self.multipliers.len(), 1, 8)?;
         if self.image_size % self.stride() != 0 {
-            bail!("key `image_size` is {}, which {} levels cannot halve; take a multiple of {}", self.image_size, self.multipliers.len(), self.stride());
+            bail!(
+                "key `image_size` is {}, which {} levels cannot halve; take a multiple of {}",
+                self.image_size,
+                self.multipliers.len(),
+                self.stride()
+            );
         }
         in_range("channels", self.channels, 4, 1024)?;
         in_range("blocks", self.blocks, 1, 8)?;
@@ -158,7 +163,7 @@ impl StageConfig for CodebookConfig {
         in_range("code_dim", self.code_dim, 2, 4096)?;
         in_range("batch", self.batch, 1, 1 << 16)?;
         in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 10.0)?;
+        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("beta1", self.beta1, 0.0, 0.9999)?;
         in_range("beta2", self.beta2, 0.0, 0.999_999)?;
         in_range("commitment", self.commitment, 0.0, 1e6)?;

@@ -212,14 +212,26 @@ impl StageConfig for KeepfitConfig {
             check_template(&self.template)?;
         }
         if self.vision_layers.contains(&0) {
-            bail!("key `vision_layers` is {:?}; every stage needs at least one block", self.vision_layers);
+            bail!(
+                "key `vision_layers` is {:?}; every stage needs at least one block",
+                self.vision_layers
+            );
         }
         in_range("vision_width", self.vision_width, 1, 1024)?;
-        check_text_shape(self.text_hidden, self.text_layers, self.text_heads, self.text_intermediate)?;
+        check_text_shape(
+            self.text_hidden,
+            self.text_layers,
+            self.text_heads,
+            self.text_intermediate,
+        )?;
         in_range("proj_dim", self.proj_dim, 2, 8192)?;
         in_range("heads", self.heads, 1, 256)?;
         if self.proj_dim % self.heads != 0 {
-            bail!("key `heads` is {}, which does not divide `proj_dim` = {}", self.heads, self.proj_dim);
+            bail!(
+                "key `heads` is {}, which does not divide `proj_dim` = {}",
+                self.heads,
+                self.proj_dim
+            );
         }
         in_range("attention_dropout", self.attention_dropout, 0.0, 0.9)?;
         in_range("appearance_tau", self.appearance_tau, 0.0, 1e6)?;
@@ -230,7 +242,7 @@ impl StageConfig for KeepfitConfig {
         in_range("max_tokens", self.max_tokens, 3, self.text_positions)?;
         in_range("batch", self.batch, 2, 1 << 16)?;
         in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 10.0)?;
+        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
         in_range("beta1", self.beta1, 0.0, 0.9999)?;
         in_range("beta2", self.beta2, 0.0, 0.999_999)?;

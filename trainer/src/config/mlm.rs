@@ -122,12 +122,17 @@ impl StageConfig for MlmConfig {
         if self.tokenizer.is_empty() {
             bail!("key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`");
         }
-        check_text_shape(self.text_hidden, self.text_layers, self.text_heads, self.text_intermediate)?;
+        check_text_shape(
+            self.text_hidden,
+            self.text_layers,
+            self.text_heads,
+            self.text_intermediate,
+        )?;
         in_range("max_tokens", self.max_tokens, 3, self.text_positions)?;
         in_range("mask_probability", self.mask_probability, 0.01, 0.9)?;
         in_range("batch", self.batch, 1, 1 << 16)?;
         in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 10.0)?;
+        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
         in_range("epsilon", self.epsilon, 1e-20, 1.0)?;
         in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;

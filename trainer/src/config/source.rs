@@ -12,8 +12,7 @@ use super::StageConfig;
 /// Unreadable file, broken TOML, unknown key, wrong type or value out of range; each names the
 /// file (or the override) and the key.
 pub fn load<C: StageConfig>(path: &Path, overrides: &[String]) -> Result<C> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: cannot read the config", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read the config", path.display()))?;
     parse(&text, &path.display().to_string(), overrides)
 }
 
@@ -29,7 +28,10 @@ pub fn parse<C: StageConfig>(text: &str, name: &str, overrides: &[String]) -> Re
     for key in table.keys() {
         if !known.contains(key) {
             let line = line_of(text, key).map_or(String::new(), |line| format!(", line {line}"));
-            bail!("{name}{line}: unknown key `{key}`; {}", suggestion(key, &known, C::KIND));
+            bail!(
+                "{name}{line}: unknown key `{key}`; {}",
+                suggestion(key, &known, C::KIND)
+            );
         }
     }
     toml::from_str::<C>(text).map_err(|error| anyhow!("{name}: {}", error.to_string().trim_end()))?;
@@ -39,7 +41,10 @@ pub fn parse<C: StageConfig>(text: &str, name: &str, overrides: &[String]) -> Re
             .with_context(|| format!("--set {pair}: expected key=value, for example --set batch=8"))?;
         let key = key.trim();
         if !known.contains(&key.to_owned()) {
-            bail!("--set {pair}: unknown key `{key}`; {}", suggestion(key, &known, C::KIND));
+            bail!(
+                "--set {pair}: unknown key `{key}`; {}",
+                suggestion(key, &known, C::KIND)
+            );
         }
         table.insert(key.to_owned(), override_value(value.trim()));
         table
@@ -64,12 +69,19 @@ fn override_value(value: &str) -> toml::Value {
 
 fn valid_keys<C: StageConfig>() -> Result<Vec<String>> {
     let value = serde_json::to_value(C::default())?;
-    Ok(value.as_object().map(|keys| keys.keys().cloned().collect()).unwrap_or_default())
+    Ok(value
+        .as_object()
+        .map(|keys| keys.keys().cloned().collect())
+        .unwrap_or_default())
 }
 
 fn line_of(text: &str, key: &str) -> Option<usize> {
     text.lines()
-        .position(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))
+        .position(|line| {
+            line.trim_start()
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
         .map(|line| line + 1)
 }
 
@@ -106,16 +118,25 @@ mod tests {
 
     fn error(text: &str, overrides: &[&str]) -> String {
         let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
-        format!("{:#}", parse::<KeepfitConfig>(text, "run.toml", &overrides).err().unwrap())
+        format!(
+            "{:#}",
+            parse::<KeepfitConfig>(text, "run.toml", &overrides).err().unwrap()
+        )
     }
 
     #[test]
     fn unknown_keys_are_named_with_the_nearest() {
         let message = error("datasets = ['d']\nlearning_rat = 1e-4\n", &[]);
         assert!(message.contains("run.toml, line 2"), "{message}");
-        assert!(message.contains("`learning_rat`") && message.contains("`learning_rate`"), "{message}");
+        assert!(
+            message.contains("`learning_rat`") && message.contains("`learning_rate`"),
+            "{message}"
+        );
         let message = error("datasets = ['d']", &["bach=8"]);
-        assert!(message.contains("--set bach=8") && message.contains("`batch`"), "{message}");
+        assert!(
+            message.contains("--set bach=8") && message.contains("`batch`"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -134,16 +155,30 @@ mod tests {
 
     #[test]
     fn overrides_take_toml_values_and_plain_words() {
-        let overrides = ["batch=3", "device=wgpu:1", "vision_layers=[1, 2, 1, 1]", "learning_rate=1e-3"];
-        let config: KeepfitConfig =
-            parse("datasets = ['d']\nappearance = false", "x", &overrides.map(str::to_owned)).unwrap();
+        let overrides = [
+            "batch=3",
+            "device=wgpu:1",
+            "vision_layers=[1, 2, 1, 1]",
+            "learning_rate=1e-3",
+        ];
+        let config: KeepfitConfig = parse(
+            "datasets = ['d']\nappearance = false",
+            "x",
+            &overrides.map(str::to_owned),
+        )
+        .unwrap();
         assert_eq!((config.batch, config.device.as_str()), (3, "wgpu:1"));
         assert_eq!((config.vision_layers, config.learning_rate), ([1, 2, 1, 1], 1e-3));
     }
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [("", "abc", 3), ("batch", "batch", 0), ("bach", "batch", 1), ("ab", "ba", 2)] {
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("batch", "batch", 0),
+            ("bach", "batch", 1),
+            ("ab", "ba", 2),
+        ] {
             assert_eq!(edit_distance(a, b), expected);
         }
     }

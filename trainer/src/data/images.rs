@@ -74,7 +74,10 @@ impl ImageStore {
             && self.bytes + image.bytes() as u64 > self.budget
         {
             let mut file = tempfile::tempfile_in(&self.spool_folder).with_context(|| {
-                format!("{}: cannot make a temporary file for images", self.spool_folder.display())
+                format!(
+                    "{}: cannot make a temporary file for images",
+                    self.spool_folder.display()
+                )
             })?;
             file.write_all(held).with_context(|| self.disk_full())?;
             self.backing = Backing::File(file);
@@ -108,7 +111,10 @@ impl ImageStore {
     /// # Errors
     /// Reading the temporary file failed.
     pub fn get(&self, index: usize) -> Result<Prepared> {
-        let entry = self.entries.get(index).with_context(|| format!("there is no image {index}"))?;
+        let entry = self
+            .entries
+            .get(index)
+            .with_context(|| format!("there is no image {index}"))?;
         let (width, height) = (entry.width as usize, entry.height as usize);
         let mut rgb = vec![0; width * height * 3];
         match &self.backing {
@@ -116,7 +122,9 @@ impl ImageStore {
                 let start = usize::try_from(entry.offset)?;
                 rgb.copy_from_slice(&held[start..start + width * height * 3]);
             }
-            Backing::File(file) => file.read_exact_at(&mut rgb, entry.offset).context("reading prepared images back")?,
+            Backing::File(file) => file
+                .read_exact_at(&mut rgb, entry.offset)
+                .context("reading prepared images back")?,
         }
         Ok(Prepared { width, height, rgb })
     }
@@ -149,7 +157,11 @@ mod tests {
     use super::*;
 
     fn picture(width: usize, height: usize, tone: u8) -> Prepared {
-        Prepared { width, height, rgb: (0..width * height * 3).map(|i| tone.wrapping_add(i as u8)).collect() }
+        Prepared {
+            width,
+            height,
+            rgb: (0..width * height * 3).map(|i| tone.wrapping_add(i as u8)).collect(),
+        }
     }
 
     #[test]
@@ -166,14 +178,21 @@ mod tests {
             }
             assert!(store.get(8).is_err());
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing is left behind"
+        );
     }
 
     #[test]
     fn broken_images_are_reported_one_by_one() {
         let good = dataset::testing::drawn_png(20, 10, 1);
         let outcomes = decode_all(&[(&good, "a.png"), (b"nonsense", "b.png"), (&good[..40], "c.png")], 16);
-        assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(
+            outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, false, false]
+        );
         assert!(format!("{:#}", outcomes[1].as_ref().unwrap_err()).contains("b.png"));
         assert_eq!(outcomes[0].as_ref().unwrap().width, 16);
     }

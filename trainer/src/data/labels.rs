@@ -67,17 +67,10 @@ impl LabelQuery<'_> {
 pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<LabelledSet> {
     let mut found = LabelledSet::default();
     let mut known_sets = BTreeSet::new();
-    let mut test_hashes = BTreeSet::new();
     for folder in query.datasets {
-        let dataset = open(folder)?;
-        known_sets.extend(dataset.label_sets());
-        for record in dataset.labels(None, Columns::WithoutImageBytes).with_context(|| folder.clone())? {
-            let record = record.with_context(|| folder.clone())?;
-            if record.split != TRAIN {
-                test_hashes.insert(record.image_sha256);
-            }
-        }
+        known_sets.extend(open(folder)?.label_sets());
     }
+    let test_hashes = test_image_hashes(query.datasets)?;
     for wanted in query.label_sets {
         if wanted != "*" && !known_sets.contains(wanted) {
             bail!(
@@ -92,7 +85,10 @@ pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<Label
         let progress = dataset::progress::bar(None, "reading labelled images");
         let mut waiting: Vec<LabelRecord> = Vec::with_capacity(DECODE_TOGETHER);
         for name in dataset.label_sets().iter().filter(|name| query.wants_set(name)) {
-            for record in dataset.labels(Some(name.as_str()), Columns::All).with_context(|| folder.clone())? {
+            for record in dataset
+                .labels(Some(name.as_str()), Columns::All)
+                .with_context(|| folder.clone())?
+            {
                 let record = record.with_context(|| folder.clone())?;
                 if record.split != TRAIN || !query.modalities.contains(&record.modality) {
                     continue;
@@ -115,13 +111,40 @@ pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<Label
     Ok(found)
 }
 
+/// Content hashes of all labelled images that are kept for testing (any split but `train`).
+///
+/// # Errors
+/// A dataset folder that cannot be read.
+pub fn test_image_hashes(datasets: &[String]) -> Result<BTreeSet<String>> {
+    let mut hashes = BTreeSet::new();
+    for folder in datasets {
+        let dataset = open(folder)?;
+        for record in dataset
+            .labels(None, Columns::WithoutImageBytes)
+            .with_context(|| folder.clone())?
+        {
+            let record = record.with_context(|| folder.clone())?;
+            if record.split != TRAIN {
+                hashes.insert(record.image_sha256);
+            }
+        }
+    }
+    Ok(hashes)
+}
+
 fn take_rows(folder: &str, rows: Vec<LabelRecord>, store: &mut ImageStore, found: &mut LabelledSet) -> Result<()> {
-    let encoded: Vec<(&[u8], &str)> =
-        rows.iter().map(|row| (row.image.bytes.as_slice(), row.image.path.as_str())).collect();
+    let encoded: Vec<(&[u8], &str)> = rows
+        .iter()
+        .map(|row| (row.image.bytes.as_slice(), row.image.path.as_str()))
+        .collect();
     let decoded = decode_all(&encoded, store.side());
     for (row, image) in rows.iter().zip(decoded) {
-        let categories: Vec<String> =
-            row.categories.iter().filter(|category| !normal_form(category).is_empty()).cloned().collect();
+        let categories: Vec<String> = row
+            .categories
+            .iter()
+            .filter(|category| !normal_form(category).is_empty())
+            .cloned()
+            .collect();
         let reason = match (&image, categories.is_empty()) {
             (Err(error), _) => format!("{error:#}"),
             (_, true) => "no category".to_owned(),
@@ -162,8 +185,11 @@ fn list_or_none(names: &BTreeSet<String>) -> String {
 
 /// Numbers the categories of `images` by normal form, in order of name.
 pub fn category_numbers(images: &[LabelledImage]) -> BTreeMap<String, i64> {
-    let names: BTreeSet<String> =
-        images.iter().flat_map(|image| &image.categories).map(|category| normal_form(category)).collect();
+    let names: BTreeSet<String> = images
+        .iter()
+        .flat_map(|image| &image.categories)
+        .map(|category| normal_form(category))
+        .collect();
     names.into_iter().zip(0..).collect()
 }
 
@@ -205,7 +231,10 @@ pub fn hold_out(images: Vec<LabelledImage>, share: f64, seed: u64) -> (Vec<Label
         for category in &image.categories {
             *left.entry(normal_form(category)).or_default() += 1;
         }
-        groups.entry((hash_order(seed, &image.group), image.group.clone())).or_default().push(image);
+        groups
+            .entry((hash_order(seed, &image.group), image.group.clone()))
+            .or_default()
+            .push(image);
     }
     let (mut training, mut held) = (Vec::new(), Vec::new());
     for members in groups.into_values() {
@@ -266,7 +295,11 @@ mod tests {
     fn sets_that_cannot_be_learnt_from_are_refused() {
         let datasets = ["d".to_owned()];
         let label_sets = ["*".to_owned()];
-        let query = LabelQuery { datasets: &datasets, label_sets: &label_sets, modalities: &[Modality::Cfp] };
+        let query = LabelQuery {
+            datasets: &datasets,
+            label_sets: &label_sets,
+            modalities: &[Modality::Cfp],
+        };
         let error = check_trainable(&[], &query).unwrap_err().to_string();
         assert!(error.contains("no labelled CFP image"), "{error}");
         let error = check_trainable(&images(1), &query).unwrap_err().to_string();

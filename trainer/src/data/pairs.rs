@@ -7,7 +7,7 @@ use dataset::record::{PairRecord, ReviewStatus};
 
 use super::Rejected;
 use super::images::{DECODE_TOGETHER, ImageStore, decode_all};
-use super::labels::open;
+use super::labels::{open, test_image_hashes};
 
 /// One image with its English caption.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct PairSet {
     pub without_english: usize,
     /// Pairs left out because they still need review.
     pub unreviewed: usize,
+    /// Pairs left out because a labelled test row has the same image, by content hash.
+    pub same_as_test: Vec<String>,
 }
 
 /// Which pairs to read.
@@ -51,6 +53,7 @@ pub struct PairQuery<'a> {
 /// A dataset folder that cannot be read.
 pub fn load_pairs(query: &PairQuery, store: &mut ImageStore) -> Result<PairSet> {
     let mut found = PairSet::default();
+    let test_hashes = test_image_hashes(query.datasets)?;
     for folder in query.datasets {
         let dataset = open(folder)?;
         let progress = dataset::progress::bar(None, "reading image-text pairs");
@@ -68,6 +71,10 @@ pub fn load_pairs(query: &PairQuery, store: &mut ImageStore) -> Result<PairSet> 
                 found.without_english += 1;
                 continue;
             }
+            if test_hashes.contains(&record.image_sha256) {
+                found.same_as_test.push(record.id);
+                continue;
+            }
             waiting.push(record);
             if waiting.len() == DECODE_TOGETHER {
                 progress.inc(waiting.len() as u64);
@@ -82,12 +89,18 @@ pub fn load_pairs(query: &PairQuery, store: &mut ImageStore) -> Result<PairSet> 
 }
 
 fn english(record: &PairRecord) -> Option<&str> {
-    record.caption_en.as_deref().map(str::trim).filter(|caption| !caption.is_empty())
+    record
+        .caption_en
+        .as_deref()
+        .map(str::trim)
+        .filter(|caption| !caption.is_empty())
 }
 
 fn take_rows(folder: &str, rows: Vec<PairRecord>, store: &mut ImageStore, found: &mut PairSet) -> Result<()> {
-    let encoded: Vec<(&[u8], &str)> =
-        rows.iter().map(|row| (row.image.bytes.as_slice(), row.image.path.as_str())).collect();
+    let encoded: Vec<(&[u8], &str)> = rows
+        .iter()
+        .map(|row| (row.image.bytes.as_slice(), row.image.path.as_str()))
+        .collect();
     let decoded = decode_all(&encoded, store.side());
     for (row, image) in rows.iter().zip(decoded) {
         match image {
@@ -143,11 +156,18 @@ mod tests {
             without_caption: false,
         };
         let set = PairSet {
-            pairs: vec![Pair { image: 0, id: "p".into(), caption: "c".into() }],
+            pairs: vec![Pair {
+                image: 0,
+                id: "p".into(),
+                caption: "c".into(),
+            }],
             without_english: 4,
             ..PairSet::default()
         };
         let error = check_trainable(&set, &query).unwrap_err().to_string();
-        assert!(error.contains("only 1 usable OCT") && error.contains("4 without one"), "{error}");
+        assert!(
+            error.contains("only 1 usable OCT") && error.contains("4 without one"),
+            "{error}"
+        );
     }
 }

@@ -73,7 +73,10 @@ mod tests {
     #[test]
     fn every_epoch_draws_every_row_once_in_another_order() {
         let mut sampler = EpochSampler::new(10, 4, 7);
-        let rows: Vec<usize> = (0..5).flat_map(|step| sampler.draw(step)).map(|draw| draw.index).collect();
+        let rows: Vec<usize> = (0..5)
+            .flat_map(|step| sampler.draw(step))
+            .map(|draw| draw.index)
+            .collect();
         for epoch in rows.chunks(10) {
             let mut sorted = epoch.to_vec();
             sorted.sort_unstable();

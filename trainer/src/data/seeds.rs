@@ -30,7 +30,10 @@ pub fn generator(seed: u64, purpose: Purpose, position: u64) -> ChaCha8Rng {
 
 /// A number that depends on `seed` and `text` alone; orders groups independently of their place.
 pub fn hash_order(seed: u64, text: &str) -> u64 {
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(text.as_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(text.as_bytes())
+        .finalize();
     let mut first = [0u8; 8];
     first.copy_from_slice(&digest[..8]);
     u64::from_le_bytes(first)
@@ -46,7 +49,11 @@ mod tests {
         let draw = |seed, purpose, position| generator(seed, purpose, position).random::<u64>();
         let base = draw(1, Purpose::Order, 0);
         assert_eq!(base, draw(1, Purpose::Order, 0));
-        for other in [draw(2, Purpose::Order, 0), draw(1, Purpose::Mask, 0), draw(1, Purpose::Order, 1)] {
+        for other in [
+            draw(2, Purpose::Order, 0),
+            draw(1, Purpose::Mask, 0),
+            draw(1, Purpose::Order, 1),
+        ] {
             assert_ne!(base, other);
         }
         assert_ne!(hash_order(1, "a"), hash_order(2, "a"));

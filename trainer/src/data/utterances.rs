@@ -19,11 +19,49 @@ const BATCHES_PER_POOL: usize = 32;
 /// Word stems that mark ophthalmic terms, for the separate held-out figures. Latin stems match a
 /// lower-cased word that contains them; Chinese ones match the character.
 pub const OPHTHALMIC_STEMS: [&str; 43] = [
-    "retin", "macul", "ocul", "ophthal", "glauco", "catarac", "corne", "vitre", "fundus", "fundi", "optic", "uveit",
-    "choroid", "fovea", "drusen", "edema", "exudat", "microaneur", "neovascul", "papill", "sclera", "conjunctiv",
-    "kerat", "myop", "intraocular", "pupil", "visual", "vision", "eye", "angiogra", "fluoresc", "tomograph",
-    "hemorrhag", "haemorrhag", "photoreceptor", "\u{773c}", "\u{7738}", "\u{775b}", "\u{89c6}", "\u{7f51}", "\u{9ec4}",
-    "\u{6591}", "\u{77b3}",
+    "retin",
+    "macul",
+    "ocul",
+    "ophthal",
+    "glauco",
+    "catarac",
+    "corne",
+    "vitre",
+    "fundus",
+    "fundi",
+    "optic",
+    "uveit",
+    "choroid",
+    "fovea",
+    "drusen",
+    "edema",
+    "exudat",
+    "microaneur",
+    "neovascul",
+    "papill",
+    "sclera",
+    "conjunctiv",
+    "kerat",
+    "myop",
+    "intraocular",
+    "pupil",
+    "visual",
+    "vision",
+    "eye",
+    "angiogra",
+    "fluoresc",
+    "tomograph",
+    "hemorrhag",
+    "haemorrhag",
+    "photoreceptor",
+    "\u{773c}",
+    "\u{7738}",
+    "\u{775b}",
+    "\u{89c6}",
+    "\u{7f51}",
+    "\u{9ec4}",
+    "\u{6591}",
+    "\u{77b3}",
 ];
 
 /// Whether `word` (lower-cased) is an ophthalmic term by [`OPHTHALMIC_STEMS`].
@@ -76,17 +114,26 @@ impl Utterances {
                 let record = record.with_context(|| folder.clone())?;
                 progress.inc(1);
                 if query.wants(&record.language) {
-                    all.push_text(&record.text, tokenizer, query.max_tokens, hash_order(seed, &record.text))?;
+                    all.push_text(
+                        &record.text,
+                        tokenizer,
+                        query.max_tokens,
+                        hash_order(seed, &record.text),
+                    )?;
                 } else {
                     *other_languages.entry(record.language).or_default() += 1;
                 }
             }
             if query.captions {
-                for record in dataset.pairs(Columns::WithoutImageBytes).with_context(|| folder.clone())? {
+                for record in dataset
+                    .pairs(Columns::WithoutImageBytes)
+                    .with_context(|| folder.clone())?
+                {
                     let record = record.with_context(|| folder.clone())?;
                     progress.inc(1);
                     for (language, caption) in [("en", &record.caption_en), ("zh", &record.caption_zh)] {
-                        if let (true, Some(caption), "train") = (query.wants(language), caption, record.split.as_str()) {
+                        if let (true, Some(caption), "train") = (query.wants(language), caption, record.split.as_str())
+                        {
                             all.push_text(caption, tokenizer, query.max_tokens, hash_order(seed, caption))?;
                         }
                     }
@@ -95,12 +142,19 @@ impl Utterances {
             progress.finish();
         }
         if all.is_empty() {
-            let there: Vec<String> = other_languages.iter().map(|(name, count)| format!("{count} in {name:?}")).collect();
+            let there: Vec<String> = other_languages
+                .iter()
+                .map(|(name, count)| format!("{count} in {name:?}"))
+                .collect();
             bail!(
                 "no usable text in {}: languages wanted {:?}, other texts there: {}. Add texts with `ingest text`, or change `languages`",
                 query.datasets.join(", "),
                 query.languages,
-                if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+                if there.is_empty() {
+                    "none".to_owned()
+                } else {
+                    there.join(", ")
+                }
             );
         }
         Ok(all)
@@ -180,7 +234,11 @@ pub fn masked_batch(
     seed: u64,
     position: u64,
 ) -> MaskedBatch {
-    let longest = rows.iter().map(|row| utterances.tokens(*row as usize).len()).max().unwrap_or(0);
+    let longest = rows
+        .iter()
+        .map(|row| utterances.tokens(*row as usize).len())
+        .max()
+        .unwrap_or(0);
     let mut rng = generator(seed, Purpose::Mask, position);
     let mut batch = MaskedBatch {
         shape: [rows.len(), longest],
@@ -213,7 +271,11 @@ pub fn ophthalmic_positions(ids: &[u32], tokenizer: &WordPieceTokenizer) -> Vec<
         }
         let word: String = ids[start..end]
             .iter()
-            .map(|id| tokenizer.vocabulary()[*id as usize].trim_start_matches("##").to_lowercase())
+            .map(|id| {
+                tokenizer.vocabulary()[*id as usize]
+                    .trim_start_matches("##")
+                    .to_lowercase()
+            })
             .collect();
         let found = is_ophthalmic(&word);
         marks[start..end].fill(found);
@@ -229,16 +291,22 @@ mod tests {
     use crate::text::wordpiece::Casing;
 
     fn tokenizer() -> WordPieceTokenizer {
-        let pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "retin", "##opathy", "of", "the", "dog"];
+        let pieces = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "retin", "##opathy", "of", "the", "dog",
+        ];
         WordPieceTokenizer::from_vocabulary(pieces.map(str::to_owned).to_vec(), Casing::default()).unwrap()
     }
 
     fn utterances() -> Utterances {
         let tokenizer = tokenizer();
-        let mut all = Utterances { starts: vec![0], ..Utterances::default() };
+        let mut all = Utterances {
+            starts: vec![0],
+            ..Utterances::default()
+        };
         for i in 0..97 {
             let text = vec!["the dog of"; 1 + i % 7].join(" ");
-            all.push_text(&text, &tokenizer, 64, hash_order(1, &format!("{i}"))).unwrap();
+            all.push_text(&text, &tokenizer, 64, hash_order(1, &format!("{i}")))
+                .unwrap();
         }
         all
     }
@@ -246,7 +314,10 @@ mod tests {
     #[test]
     fn long_texts_are_cut_and_nothing_is_lost() {
         let tokenizer = tokenizer();
-        let mut all = Utterances { starts: vec![0], ..Utterances::default() };
+        let mut all = Utterances {
+            starts: vec![0],
+            ..Utterances::default()
+        };
         all.push_text(&vec!["dog"; 20].join(" "), &tokenizer, 8, 0).unwrap();
         assert_eq!(all.len(), 4);
         assert_eq!((0..4).map(|i| all.tokens(i).len() - 2).sum::<usize>(), 20);
@@ -269,14 +340,21 @@ mod tests {
             .iter()
             .map(|batch| batch.len() * batch.iter().map(|r| all.tokens(*r as usize).len()).max().unwrap())
             .sum();
-        assert!((padded as f64) < 1.15 * all.total_tokens() as f64, "{padded} of {}", all.total_tokens());
+        assert!(
+            (padded as f64) < 1.15 * all.total_tokens() as f64,
+            "{padded} of {}",
+            all.total_tokens()
+        );
     }
 
     #[test]
     fn batches_are_padded_and_masked_by_position() {
         let all = utterances();
         let vocabulary = MaskingVocabulary::new(&tokenizer());
-        let settings = MaskingSettings { probability: 0.5, whole_word: false };
+        let settings = MaskingSettings {
+            probability: 0.5,
+            whole_word: false,
+        };
         let batch = masked_batch(&all, &[0, 6], &vocabulary, settings, 0, 1, 9);
         assert_eq!(batch.shape, [2, 23]);
         assert_eq!(batch.mask.iter().sum::<i64>(), 5 + 23);

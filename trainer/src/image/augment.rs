@@ -143,7 +143,12 @@ mod tests {
 
     #[test]
     fn values_stay_in_range_and_the_seed_decides() {
-        let always = Augmentation { flip: 0.5, affine: 1.0, colour: 1.0, ..Augmentation::default() };
+        let always = Augmentation {
+            flip: 0.5,
+            affine: 1.0,
+            colour: 1.0,
+            ..Augmentation::default()
+        };
         let run = |seed| {
             let mut planes = picture();
             augment(&mut planes, SIZE, &always, &mut ChaCha8Rng::seed_from_u64(seed));

@@ -130,7 +130,10 @@ mod tests {
             for line in 0..lines {
                 for o in 0..to {
                     let center = (o as f64 + 0.5) * scale;
-                    let (lo, hi) = ((center - support).max(0.0) as usize, ((center + support) as usize + 1).min(from));
+                    let (lo, hi) = (
+                        (center - support).max(0.0) as usize,
+                        ((center + support) as usize + 1).min(from),
+                    );
                     let (mut sum, mut total) = (0.0, 0.0);
                     for i in lo..hi {
                         let weight = (1.0 - ((i as f64 + 0.5 - center) / support).abs()).max(0.0);
@@ -159,7 +162,13 @@ mod tests {
 
     #[test]
     fn resize_equals_the_triangle_filter_within_one_grey_level() {
-        for (w, h, size) in [(300, 200, 64), (97, 203, 64), (40, 33, 64), (640, 641, 96), (64, 64, 64)] {
+        for (w, h, size) in [
+            (300, 200, 64),
+            (97, 203, 64),
+            (40, 33, 64),
+            (640, 641, 96),
+            (64, 64, 64),
+        ] {
             let mut state = 12345u32;
             let image = RgbImage::from_fn(w, h, |x, y| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -168,7 +177,13 @@ mod tests {
             });
             let prepared = prepare(&image, size).unwrap();
             let expected = reference(&image, (prepared.width, prepared.height));
-            let worst = prepared.rgb.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            let worst = prepared
+                .rgb
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| a.abs_diff(*b))
+                .max()
+                .unwrap();
             assert!(worst <= 1, "{w}×{h} to {size}: off by {worst}");
         }
     }

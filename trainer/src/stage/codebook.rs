@@ -3,6 +3,8 @@
 //! Loss: L1 + quantiser terms + entropy. The perceptual and adversarial terms of the full recipe
 //! are absent, which `run.json` lists as a deviation.
 
+mod grid;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +35,7 @@ use crate::model::walk::{Walk, from_vec, to_vec};
 use crate::optim::{AdamW, AdamWConfig, NamedGradients};
 use crate::run_folder::{RunFacts, RunFolder, dataset_facts, versions};
 use crate::weights::{self, HostTensor};
+use grid::Grid;
 
 /// Added inside the logarithm of the average entropy (IBQ's code).
 const ENTROPY_EPSILON: f64 = 1e-5;
@@ -67,7 +70,11 @@ impl Images {
 
     /// Images shown and measured at evaluations: held out, or training images where none are.
     fn shown(&self) -> &[usize] {
-        if self.held.is_empty() { &self.training } else { &self.held }
+        if self.held.is_empty() {
+            &self.training
+        } else {
+            &self.held
+        }
     }
 }
 
@@ -99,7 +106,11 @@ impl CodebookStage {
         let limit = (config.heldout * u64::MAX as f64) as u64;
         let (mut held, mut training) = (Vec::new(), Vec::new());
         for (image, key) in keys {
-            let side = if hash_order(config.seed, &key) < limit { &mut held } else { &mut training };
+            let side = if hash_order(config.seed, &key) < limit {
+                &mut held
+            } else {
+                &mut training
+            };
             side.push(image);
         }
         if training.is_empty() {
@@ -182,9 +193,18 @@ impl CodebookStage {
     /// Rate of `step`: linear warm-up, then ×0.1 at each milestone.
     fn rate(&self, step: u64) -> f64 {
         let warmup = (self.config.warmup_share * self.total_steps as f64).ceil();
-        let ramp = if (step as f64) < warmup { (step + 1) as f64 / warmup } else { 1.0 };
+        let ramp = if (step as f64) < warmup {
+            (step + 1) as f64 / warmup
+        } else {
+            1.0
+        };
         let epoch = step as f64 / self.steps_per_epoch as f64;
-        let drops = self.config.milestones.iter().filter(|milestone| epoch >= **milestone).count();
+        let drops = self
+            .config
+            .milestones
+            .iter()
+            .filter(|milestone| epoch >= **milestone)
+            .count();
         self.config.learning_rate * ramp * 0.1f64.powi(drops as i32)
     }
 
@@ -240,7 +260,10 @@ pub(crate) fn modalities(names: &[String]) -> Result<Vec<Modality>> {
     if names.is_empty() {
         return Ok(vec![Modality::Cfp, Modality::Ffa, Modality::Oct]);
     }
-    names.iter().map(|name| name.parse().with_context(|| "key `modalities`".to_owned())).collect()
+    names
+        .iter()
+        .map(|name| name.parse().with_context(|| "key `modalities`".to_owned()))
+        .collect()
 }
 
 type Keyed = Vec<(usize, String)>;
@@ -287,7 +310,14 @@ fn deviations(config: &CodebookConfig) -> Vec<String> {
     if autoencoder_config(config) != full {
         list.push(format!(
             "autoencoder of {} channels, {} blocks a level, {} codes of width {} (full: {}, {}, {}, {})",
-            config.channels, config.blocks, config.codes, config.code_dim, full.channels, full.blocks, full.codes, full.code_dim
+            config.channels,
+            config.blocks,
+            config.codes,
+            config.code_dim,
+            full.channels,
+            full.blocks,
+            full.codes,
+            full.code_dim
         ));
     }
     if config.image_size != 256 {
@@ -315,8 +345,13 @@ impl Stage for CodebookStage {
     fn begin(&mut self, first_step: u64) -> Result<()> {
         let images = Arc::clone(&self.images);
         let (workers, depth) = (self.config.workers, 2 * self.config.workers);
-        self.prefetcher =
-            Some(Prefetcher::start(first_step, self.total_steps, workers, depth, move |step| images.batch(step)));
+        self.prefetcher = Some(Prefetcher::start(
+            first_step,
+            self.total_steps,
+            workers,
+            depth,
+            move |step| images.batch(step),
+        ));
         Ok(())
     }
 
@@ -324,7 +359,11 @@ impl Stage for CodebookStage {
         let values = self.prefetcher.as_mut().context("the stage was not begun")?.next()?;
         let images = self.tensor(values, &self.device);
         let units = images.dims()[0] as u64;
-        let Reconstruction { images: rebuilt, tokens, quantized } = self.model.forward(images.clone());
+        let Reconstruction {
+            images: rebuilt,
+            tokens,
+            quantized,
+        } = self.model.forward(images.clone());
         let l1 = (rebuilt - images).abs().mean();
         let quant = quantisation(&tokens, &quantized, self.config.commitment);
         let mut total = l1.clone() + quant.total.clone() * self.config.quant_weight;
@@ -338,7 +377,11 @@ impl Stage for CodebookStage {
             ("loss/quant".to_owned(), value(&quant.total)),
         ];
         if self.config.entropy_weight > 0.0 {
-            let terms = entropy(quantized.logits.clone(), self.config.entropy_temperature, ENTROPY_EPSILON);
+            let terms = entropy(
+                quantized.logits.clone(),
+                self.config.entropy_temperature,
+                ENTROPY_EPSILON,
+            );
             numbers.push(("loss/entropy_sample".to_owned(), value(&terms.sample)));
             numbers.push(("loss/entropy_average".to_owned(), value(&terms.average)));
             numbers.push(("loss/entropy".to_owned(), value(&terms.total)));
@@ -348,7 +391,11 @@ impl Stage for CodebookStage {
         check_finite(step, &numbers)?;
         let gauge = usage(&histogram(&quantized.codes, self.config.codes));
         let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
-        for (prefix, name) in [("encoder.", "encoder"), ("decoder.", "decoder"), ("quantize.", "codebook")] {
+        for (prefix, name) in [
+            ("encoder.", "encoder"),
+            ("decoder.", "decoder"),
+            ("quantize.", "codebook"),
+        ] {
             if let Some(norm) = gradients.prefix_norm(prefix) {
                 numbers.push((format!("grad_norm/{name}"), norm));
             }
@@ -376,12 +423,21 @@ impl Stage for CodebookStage {
         for chunk in measured.chunks(self.config.batch.min(32)) {
             let mut values = Vec::new();
             for image in chunk {
-                values.extend(self.images.store.planes(*image)?.into_iter().map(|value| value * 2.0 - 1.0));
+                values.extend(
+                    self.images
+                        .store
+                        .planes(*image)?
+                        .into_iter()
+                        .map(|value| value * 2.0 - 1.0),
+                );
             }
             let originals = self.tensor(values.clone(), &self.device);
             let result = model.forward(originals.clone());
             error += f64::from(to_vec(&(result.images.clone() - originals).abs().mean())[0]) * chunk.len() as f64;
-            for (total, count) in counts.iter_mut().zip(histogram(&result.quantized.codes, self.config.codes)) {
+            for (total, count) in counts
+                .iter_mut()
+                .zip(histogram(&result.quantized.codes, self.config.codes))
+            {
                 *total += count;
             }
             grid.add(&values, &to_vec(&result.images));
@@ -401,7 +457,10 @@ impl Stage for CodebookStage {
             );
             tensors.insert(EMA_UPDATES.to_owned(), HostTensor::from_i64(vec![], &[*updates as i64]));
         }
-        let notes = [("kind", "codebook".to_owned()), ("model", serde_json::to_string(&self.shape)?)];
+        let notes = [
+            ("kind", "codebook".to_owned()),
+            ("model", serde_json::to_string(&self.shape)?),
+        ];
         weights::save::write(&folder.join(MODEL_FILE), &tensors, &notes)?;
         weights::save::write(&folder.join(OPTIMIZER_FILE), &self.optimizer.state(), &[])
     }
@@ -456,7 +515,10 @@ impl CodebookStage {
             );
         }
         if gauge.fraction < stop {
-            bail!("code usage fell to {:.4}, under stop_usage = {stop}; raise entropy_weight, or lower codes or learning_rate", gauge.fraction);
+            bail!(
+                "code usage fell to {:.4}, under stop_usage = {stop}; raise entropy_weight, or lower codes or learning_rate",
+                gauge.fraction
+            );
         }
         let codebook = self.handed_over();
         let norms: f64 = codebook
@@ -468,52 +530,11 @@ impl CodebookStage {
             ("usage/fraction".to_owned(), gauge.fraction),
             ("usage/perplexity".to_owned(), gauge.perplexity),
             ("usage/top_share".to_owned(), gauge.top_share),
-            ("usage/dead_codes".to_owned(), counts.iter().filter(|count| **count == 0).count() as f64),
+            (
+                "usage/dead_codes".to_owned(),
+                counts.iter().filter(|count| **count == 0).count() as f64,
+            ),
             ("codebook/mean_norm".to_owned(), norms / self.config.codes as f64),
         ])
-    }
-}
-
-/// Originals above, reconstructions below, side by side.
-struct Grid {
-    side: usize,
-    limit: usize,
-    columns: Vec<(Vec<f32>, Vec<f32>)>,
-}
-
-impl Grid {
-    fn new(side: usize, limit: usize) -> Self {
-        Grid { side, limit, columns: Vec::new() }
-    }
-
-    /// Takes images and their reconstructions, values in [−1, 1], until the grid is full.
-    fn add(&mut self, originals: &[f32], rebuilt: &[f32]) {
-        let pixels = 3 * self.side * self.side;
-        for (original, copy) in originals.chunks_exact(pixels).zip(rebuilt.chunks_exact(pixels)) {
-            if self.columns.len() < self.limit {
-                self.columns.push((original.to_vec(), copy.to_vec()));
-            }
-        }
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        let (side, area) = (self.side, self.side * self.side);
-        let width = u32::try_from(side * self.columns.len().max(1))?;
-        let picture = image::RgbImage::from_fn(width, u32::try_from(2 * side)?, |x, y| {
-            let (column, x) = (x as usize / side, x as usize % side);
-            let (row, y) = (y as usize / side, y as usize % side);
-            let Some((original, copy)) = self.columns.get(column) else {
-                return image::Rgb([0; 3]);
-            };
-            let planes = if row == 0 { original } else { copy };
-            image::Rgb([0, 1, 2].map(|c| ((planes[c * area + y * side + x] + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8))
-        });
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, image::ImageFormat::Png).context("encoding the reconstruction grid")?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        }
-        dataset::fs::write_atomic(path, bytes.get_ref())?;
-        Ok(())
     }
 }

@@ -75,7 +75,11 @@ impl KeepfitStage {
         let device = device::select(&config.device)?;
         let tokenizer = build::open_tokenizer(config)?;
         let text = build::text_config(config, &tokenizer)?;
-        let codebook = if config.appearance { Some(build::read_codebook(&config.codebook_init)?) } else { None };
+        let codebook = if config.appearance {
+            Some(build::read_codebook(&config.codebook_init)?)
+        } else {
+            None
+        };
         let codebook_shape = codebook.as_ref().map(|tensor| [tensor.shape[0], tensor.shape[1]]);
         let shape = build::model_config(config, text, codebook_shape);
         let definitions = Definitions::open(&config.definitions, config.modality).context("key `definitions`")?;
@@ -88,15 +92,8 @@ impl KeepfitStage {
             modalities: &modalities,
         };
         let labelled = load_labelled(&label_query, &mut store)?;
-        if !labelled.same_as_test.is_empty() {
-            tracing::warn!(
-                "{} training photographs are also test photographs (same bytes) and were left out, for example row {}",
-                labelled.same_as_test.len(),
-                labelled.same_as_test[0]
-            );
-        }
         labels::check_trainable(&labelled.images, &label_query)?;
-        let same_as_test = labelled.same_as_test.len();
+        let mut same_as_test = labelled.same_as_test;
         let mut rejected = labelled.rejected;
         let (public, held) = hold_out(labelled.images, config.heldout, config.seed);
         let mut pairs = Vec::new();
@@ -112,7 +109,14 @@ impl KeepfitStage {
             pairs::check_trainable(&set, &query)?;
             (without_english, unreviewed) = (set.without_english, set.unreviewed);
             rejected.extend(set.rejected);
+            same_as_test.extend(set.same_as_test);
             pairs = set.pairs;
+        }
+        if let Some(first) = same_as_test.first() {
+            tracing::warn!(
+                "{} training images are also labelled test images (same bytes) and were left out, for example row {first}",
+                same_as_test.len()
+            );
         }
         let sampler = EpochSampler::new(public.len(), config.batch, config.seed);
         let steps_per_epoch = sampler.steps_per_epoch();
@@ -120,7 +124,7 @@ impl KeepfitStage {
         let counts = json!({
             "public_training": public.len(),
             "public_heldout": held.len(),
-            "public_same_as_test": same_as_test,
+            "same_as_test": same_as_test.len(),
             "categories": category_numbers(&public).len(),
             "pairs": pairs.len(),
             "pairs_without_english": without_english,
@@ -305,8 +309,13 @@ impl Stage for KeepfitStage {
     fn begin(&mut self, first_step: u64) -> Result<()> {
         let data = Arc::clone(&self.data);
         let (workers, depth) = (self.config.workers, 2 * self.config.workers);
-        self.prefetcher =
-            Some(Prefetcher::start(first_step, self.total_steps, workers, depth, move |step| data.batch(step)));
+        self.prefetcher = Some(Prefetcher::start(
+            first_step,
+            self.total_steps,
+            workers,
+            depth,
+            move |step| data.batch(step),
+        ));
         Ok(())
     }
 
@@ -317,15 +326,23 @@ impl Stage for KeepfitStage {
         self.model.clamp_logit_scale();
         let logit_scale = scalar(&self.model.logit_scale.clone().inner());
         let mut dropout = Dropout::for_step(self.config.seed, step);
-        let output = self.model.forward_step(batch.to_device(self.config.image_size, &self.device), &mut dropout);
+        let output = self
+            .model
+            .forward_step(batch.to_device(self.config.image_size, &self.device), &mut dropout);
         let mut numbers = vec![
-            ("epoch".to_owned(), step as f64 * self.config.batch as f64 / self.data.public.len() as f64),
+            (
+                "epoch".to_owned(),
+                step as f64 * self.config.batch as f64 / self.data.public.len() as f64,
+            ),
             ("lr".to_owned(), rate),
             ("logit_scale".to_owned(), logit_scale),
         ];
         numbers.extend(terms(&output, &self.shape));
         check_finite(step, &numbers)?;
-        numbers.extend(gauges(&output, self.shape.appearance.as_ref().map(|branch| branch.codes)));
+        numbers.extend(gauges(
+            &output,
+            self.shape.appearance.as_ref().map(|branch| branch.codes),
+        ));
         let StepOutput { total, moments, .. } = output;
         let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
         for (prefix, name) in MODULES {
@@ -355,7 +372,11 @@ impl Stage for KeepfitStage {
             ("deviations", serde_json::to_string(&build::deviations(&self.config))?),
             ("model", serde_json::to_string(&self.shape)?),
         ];
-        weights::save::write(&folder.join(MODEL_FILE), &weights::save::tensors(&mut self.model), &notes)?;
+        weights::save::write(
+            &folder.join(MODEL_FILE),
+            &weights::save::tensors(&mut self.model),
+            &notes,
+        )?;
         weights::save::write(&folder.join(OPTIMIZER_FILE), &self.optimizer.state(), &[])
     }
 

@@ -12,9 +12,7 @@ use super::{LoopPlan, Numbers, Stage, StepReport, check_finite};
 use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
 use crate::config::MlmConfig;
 use crate::data::prefetch::Prefetcher;
-use crate::data::utterances::{
-    UtteranceQuery, Utterances, epoch_batches, masked_batch, ophthalmic_positions,
-};
+use crate::data::utterances::{UtteranceQuery, Utterances, epoch_batches, masked_batch, ophthalmic_positions};
 use crate::device;
 use crate::loss;
 use crate::model::bert::{DropoutRates, TextConfig};
@@ -32,13 +30,20 @@ use crate::weights;
 /// The text-encoder shape a config asks for.
 pub fn text_config(config: &MlmConfig, tokenizer: &WordPieceTokenizer) -> TextConfig {
     TextConfig {
-        vocab_size: tokenizer.len(),
+        pad_token_id: i64::from(tokenizer.special().pad),
+        ..text_config_for(config, tokenizer.len())
+    }
+}
+
+/// The same for a vocabulary of which only the size is known.
+pub fn text_config_for(config: &MlmConfig, vocab_size: usize) -> TextConfig {
+    TextConfig {
+        vocab_size,
         hidden_size: config.text_hidden,
         num_hidden_layers: config.text_layers,
         num_attention_heads: config.text_heads,
         intermediate_size: config.text_intermediate,
         max_position_embeddings: config.text_positions,
-        pad_token_id: i64::from(tokenizer.special().pad),
         ..TextConfig::bert_base()
     }
 }
@@ -68,9 +73,19 @@ impl Corpus {
                 let batches = epoch_batches(&self.utterances, &self.training, self.batch, self.seed, epoch);
                 *cached = Some((epoch, batches));
             }
-            cached.as_ref().map_or_else(Vec::new, |(_, batches)| batches[place].clone())
+            cached
+                .as_ref()
+                .map_or_else(Vec::new, |(_, batches)| batches[place].clone())
         };
-        masked_batch(&self.utterances, &rows, &self.vocabulary, self.masking, self.pad, self.seed, step)
+        masked_batch(
+            &self.utterances,
+            &rows,
+            &self.vocabulary,
+            self.masking,
+            self.pad,
+            self.seed,
+            step,
+        )
     }
 }
 
@@ -215,7 +230,11 @@ fn load_text(model: &mut MaskedLm, init: &str) -> Result<()> {
     let (layout, tensors, _) = weights::load::map_keys(tensors, weights::names::to_masked_lm);
     let allow = weights::load::Allow::prefixes(&["cls."], &[]);
     let report = weights::load::apply(model, tensors, &allow).with_context(place)?;
-    tracing::info!("{init}: {layout:?}, {} tensors applied, {} fresh", report.applied.len(), report.missing.len());
+    tracing::info!(
+        "{init}: {layout:?}, {} tensors applied, {} fresh",
+        report.applied.len(),
+        report.missing.len()
+    );
     Ok(())
 }
 
@@ -225,7 +244,10 @@ fn deviations(config: &MlmConfig) -> Vec<String> {
         list.push("starts from random weights (paper: Bio_ClinicalBERT)".to_owned());
     }
     if config.text_layers != 12 || config.text_hidden != 768 {
-        list.push(format!("{} layers of width {} (paper: 12 of 768)", config.text_layers, config.text_hidden));
+        list.push(format!(
+            "{} layers of width {} (paper: 12 of 768)",
+            config.text_layers, config.text_hidden
+        ));
     }
     if config.max_tokens != 256 {
         list.push(format!("at most {} tokens (paper: 256)", config.max_tokens));
@@ -291,7 +313,11 @@ impl Stage for MlmStage {
             return Ok(Vec::new());
         }
         let mut model = init_model(&self.text, &self.config, &self.device);
-        weights::load::apply(&mut model, weights::save::tensors(&mut self.model), &weights::load::Allow::nothing())?;
+        weights::load::apply(
+            &mut model,
+            weights::save::tensors(&mut self.model),
+            &weights::load::Allow::nothing(),
+        )?;
         let (mut all, mut terms) = (Score::default(), Score::default());
         let corpus = &self.corpus;
         for (number, chunk) in rows.chunks(corpus.batch).enumerate() {
@@ -324,8 +350,15 @@ impl Stage for MlmStage {
     }
 
     fn save(&mut self, folder: &Path) -> Result<()> {
-        let notes = [("kind", "mlm".to_owned()), ("model", serde_json::to_string(&self.text)?)];
-        weights::save::write(&folder.join(MODEL_FILE), &weights::save::tensors(&mut self.model), &notes)?;
+        let notes = [
+            ("kind", "mlm".to_owned()),
+            ("model", serde_json::to_string(&self.text)?),
+        ];
+        weights::save::write(
+            &folder.join(MODEL_FILE),
+            &weights::save::tensors(&mut self.model),
+            &notes,
+        )?;
         weights::save::write(&folder.join(OPTIMIZER_FILE), &self.optimizer.state(), &[])
     }
 
@@ -344,7 +377,11 @@ impl Stage for MlmStage {
 
 /// Clips to `limit` (0: no clipping) and returns the norm before.
 pub(super) fn clip(gradients: &mut NamedGradients, limit: f64) -> f64 {
-    if limit > 0.0 { gradients.clip(limit).0 } else { gradients.norm() }
+    if limit > 0.0 {
+        gradients.clip(limit).0
+    } else {
+        gradients.norm()
+    }
 }
 
 /// Sums of negative log likelihood and hits over masked positions.
@@ -377,13 +414,15 @@ impl Score {
 }
 
 /// Negative log likelihood and whether the best guess is right, for each masked position.
-fn per_position(
-    logits: Tensor<2>,
-    labels: Tensor<1, burn::tensor::Int>,
-    device: &Device,
-) -> (Vec<f64>, Vec<bool>) {
+fn per_position(logits: Tensor<2>, labels: Tensor<1, burn::tensor::Int>, device: &Device) -> (Vec<f64>, Vec<bool>) {
     let [count, _] = logits.dims();
-    let best: Vec<i64> = logits.clone().argmax(1).reshape([count]).into_data().iter::<i64>().collect();
+    let best: Vec<i64> = logits
+        .clone()
+        .argmax(1)
+        .reshape([count])
+        .into_data()
+        .iter::<i64>()
+        .collect();
     let wanted: Vec<i64> = labels.into_data().iter::<i64>().collect();
     let columns = ints(wanted.clone(), [count, 1], device);
     let picked = log_softmax(logits, 1).gather(1, columns);

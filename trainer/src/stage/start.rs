@@ -40,7 +40,9 @@ pub fn resolve<C: StageConfig>(request: &Request) -> Result<C> {
     let mut config: C = match (&request.resume, &request.config) {
         (Some(run), given) => {
             if !request.set.is_empty() {
-                bail!("--resume continues a run as it is, so --set cannot change it; start a new run with --config and --out");
+                bail!(
+                    "--resume continues a run as it is, so --set cannot change it; start a new run with --config and --out"
+                );
             }
             let path = run.join(CONFIG_FILE);
             if !path.is_file() {
@@ -50,7 +52,11 @@ pub fn resolve<C: StageConfig>(request: &Request) -> Result<C> {
             if let Some(given) = given {
                 let other: C = load(given, &[])?;
                 if other.essence() != config.essence() {
-                    bail!("{} is not the config of the run {}; leave --config out to continue it", given.display(), run.display());
+                    bail!(
+                        "{} is not the config of the run {}; leave --config out to continue it",
+                        given.display(),
+                        run.display()
+                    );
                 }
             }
             config
@@ -65,7 +71,11 @@ pub fn resolve<C: StageConfig>(request: &Request) -> Result<C> {
         if let (Some(out), Some(resume)) = (&request.out, &request.resume)
             && out != resume
         {
-            bail!("--out {} and --resume {} name two folders; a continued run stays in its own", out.display(), resume.display());
+            bail!(
+                "--out {} and --resume {} name two folders; a continued run stays in its own",
+                out.display(),
+                resume.display()
+            );
         }
         config.set_out(&out.to_string_lossy());
     }

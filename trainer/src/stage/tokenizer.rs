@@ -10,7 +10,7 @@ use crate::config::TokenizerConfig;
 use crate::data::labels::open;
 use crate::run_folder::{RunFacts, dataset_facts, versions};
 use crate::text::definitions::Definitions;
-use crate::text::prompt::{class_descriptions, LabelStyle, prediction_template, spoken};
+use crate::text::prompt::{LabelStyle, class_descriptions, prediction_template, spoken};
 use crate::text::vocabulary::{VocabularySettings, WordCounts, train};
 use crate::text::wordpiece::Casing;
 
@@ -70,7 +70,10 @@ fn count_words(config: &TokenizerConfig, casing: Casing) -> Result<WordCounts> {
             }
         }
         if config.captions {
-            for record in dataset.pairs(Columns::WithoutImageBytes).with_context(|| folder.clone())? {
+            for record in dataset
+                .pairs(Columns::WithoutImageBytes)
+                .with_context(|| folder.clone())?
+            {
                 let record = record.with_context(|| folder.clone())?;
                 progress.inc(1);
                 for (language, caption) in [("en", &record.caption_en), ("zh", &record.caption_zh)] {
@@ -81,7 +84,10 @@ fn count_words(config: &TokenizerConfig, casing: Casing) -> Result<WordCounts> {
             }
         }
         if config.labels {
-            for record in dataset.labels(None, Columns::WithoutImageBytes).with_context(|| folder.clone())? {
+            for record in dataset
+                .labels(None, Columns::WithoutImageBytes)
+                .with_context(|| folder.clone())?
+            {
                 let record = record.with_context(|| folder.clone())?;
                 progress.inc(1);
                 for word in record.categories.iter().chain(&record.attributes) {

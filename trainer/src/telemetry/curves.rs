@@ -6,7 +6,9 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 const MARGIN: f64 = 56.0;
 /// Colours that stay apart for colour-blind readers (Okabe and Ito).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
+];
 
 /// One named curve of (step, value) points; points that are not finite are left out.
 pub struct Curve {
@@ -18,10 +20,22 @@ pub struct Curve {
 
 /// Draws the curves over a common pair of axes.
 pub fn svg(title: &str, curves: &[Curve]) -> String {
-    let points = || curves.iter().flat_map(|curve| &curve.points).filter(|(_, value)| value.is_finite());
+    let points = || {
+        curves
+            .iter()
+            .flat_map(|curve| &curve.points)
+            .filter(|(_, value)| value.is_finite())
+    };
     let range = |values: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-        if low < high { (low, high) } else { (low.min(0.0), low.max(0.0) + 1.0) }
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+            (low.min(v), high.max(v))
+        });
+        match low < high {
+            true => (low, high),
+            // One value, or none at all.
+            false if low.is_finite() => (low - 0.5, low + 0.5),
+            false => (0.0, 1.0),
+        }
     };
     let (x_low, x_high) = range(&mut points().map(|(step, _)| *step));
     let (y_low, y_high) = range(&mut points().map(|(_, value)| *value));
@@ -80,8 +94,14 @@ mod tests {
     #[test]
     fn curves_are_drawn_and_odd_values_are_harmless() {
         let curves = [
-            Curve { name: "a<b".into(), points: vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)] },
-            Curve { name: "flat".into(), points: vec![(1.0, 1.0)] },
+            Curve {
+                name: "a<b".into(),
+                points: vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)],
+            },
+            Curve {
+                name: "flat".into(),
+                points: vec![(1.0, 1.0)],
+            },
         ];
         let drawn = svg("loss", &curves);
         assert!(drawn.contains("a&lt;b") && !drawn.contains("NaN"));

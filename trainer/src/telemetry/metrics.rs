@@ -63,7 +63,10 @@ impl MetricsWriter {
     pub fn open(run: &Path, last_step: u64) -> Result<Self> {
         let path = run.join(METRICS_FILE);
         let kept: Vec<Line> = if path.exists() {
-            read_lines(&path)?.into_iter().filter(|line| line.step <= last_step).collect()
+            read_lines(&path)?
+                .into_iter()
+                .filter(|line| line.step <= last_step)
+                .collect()
         } else {
             Vec::new()
         };
@@ -122,8 +125,11 @@ fn to_json(line: &Line) -> String {
 
 fn to_event(line: &Line) -> Vec<u8> {
     let prefix = if line.kind == "eval" { "eval/" } else { "" };
-    let tags: Vec<(String, f64)> =
-        line.values.iter().map(|(name, value)| (format!("{prefix}{name}"), *value)).collect();
+    let tags: Vec<(String, f64)> = line
+        .values
+        .iter()
+        .map(|(name, value)| (format!("{prefix}{name}"), *value))
+        .collect();
     scalars_event(line.step, tags.iter().map(|(tag, value)| (tag.as_str(), *value)))
 }
 
@@ -141,7 +147,11 @@ pub fn read_lines(path: &Path) -> Result<Vec<Line>> {
         };
         lines.push(Line {
             step: object.get("step").and_then(Value::as_u64).unwrap_or(0),
-            kind: object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            kind: object
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             values: object
                 .iter()
                 .filter(|(name, _)| name.as_str() != "step" && name.as_str() != "kind")
@@ -160,7 +170,9 @@ mod tests {
     fn write(run: &Path, from: u64, to: u64) {
         let mut writer = MetricsWriter::open(run, from).unwrap();
         for step in from + 1..=to {
-            writer.write(step, LineKind::Train, &[("loss/total".into(), 0.1 / step as f64)]).unwrap();
+            writer
+                .write(step, LineKind::Train, &[("loss/total".into(), 0.1 / step as f64)])
+                .unwrap();
             if step % 2 == 0 {
                 writer.write(step, LineKind::Eval, &[("accuracy".into(), 0.5)]).unwrap();
             }
@@ -192,9 +204,15 @@ mod tests {
     fn what_is_not_finite_becomes_null() {
         let run = tempfile::tempdir().unwrap();
         let mut writer = MetricsWriter::open(run.path(), 0).unwrap();
-        writer.write(1, LineKind::Train, &[("loss/total".into(), f64::NAN)]).unwrap();
+        writer
+            .write(1, LineKind::Train, &[("loss/total".into(), f64::NAN)])
+            .unwrap();
         let text = std::fs::read_to_string(run.path().join(METRICS_FILE)).unwrap();
         assert_eq!(text, "{\"step\":1,\"kind\":\"train\",\"loss/total\":null}\n");
-        assert!(read_lines(&run.path().join(METRICS_FILE)).unwrap()[0].values[0].1.is_nan());
+        assert!(
+            read_lines(&run.path().join(METRICS_FILE)).unwrap()[0].values[0]
+                .1
+                .is_nan()
+        );
     }
 }

@@ -119,9 +119,15 @@ mod tests {
         let mut found = Vec::new();
         while !file.is_empty() {
             let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
-            assert_eq!(u32::from_le_bytes(file[8..12].try_into().unwrap()), masked_crc(&file[..8]));
+            assert_eq!(
+                u32::from_le_bytes(file[8..12].try_into().unwrap()),
+                masked_crc(&file[..8])
+            );
             let data = file[12..12 + length].to_vec();
-            assert_eq!(u32::from_le_bytes(file[12 + length..16 + length].try_into().unwrap()), masked_crc(&data));
+            assert_eq!(
+                u32::from_le_bytes(file[12 + length..16 + length].try_into().unwrap()),
+                masked_crc(&data)
+            );
             found.push(data);
             file = &file[16 + length..];
         }
@@ -155,6 +161,9 @@ mod tests {
     fn the_crc_is_castagnoli_masked() {
         // Known value: CRC-32C of "123456789" is 0xe3069283.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
-        assert_eq!(masked_crc(b"123456789"), 0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(
+            masked_crc(b"123456789"),
+            0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8)
+        );
     }
 }

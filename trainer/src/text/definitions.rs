@@ -21,7 +21,9 @@ pub fn normal_form(name: &str) -> String {
     }
     SPELLINGS
         .iter()
-        .fold(out.trim().to_owned(), |text, (british, american)| text.replace(british, american))
+        .fold(out.trim().to_owned(), |text, (british, american)| {
+            text.replace(british, american)
+        })
 }
 
 /// British stems and their American form.
@@ -65,7 +67,9 @@ impl Definitions {
             Modality::Cfp => (include_str!("../../knowledge/cfp.toml"), "cfp.toml"),
             Modality::Oct => (include_str!("../../knowledge/oct.toml"), "oct.toml"),
             Modality::Ffa => (include_str!("../../knowledge/ffa.toml"), "ffa.toml"),
-            Modality::Other => bail!("there are no definitions for modality OTHER; set definitions = \"none\" or a file"),
+            Modality::Other => {
+                bail!("there are no definitions for modality OTHER; set definitions = \"none\" or a file")
+            }
         };
         Self::parse(text).with_context(|| format!("built-in {name}"))
     }
@@ -95,7 +99,10 @@ impl Definitions {
         let mut by_name = BTreeMap::new();
         for entry in file.category {
             if entry.definitions.iter().any(|definition| definition.trim().is_empty()) {
-                bail!("category {:?} has an empty definition; write one or leave it out", entry.name);
+                bail!(
+                    "category {:?} has an empty definition; write one or leave it out",
+                    entry.name
+                );
             }
             for name in std::iter::once(&entry.name).chain(&entry.aliases) {
                 if by_name.insert(normal_form(name), entry.definitions.clone()).is_some() {
@@ -139,9 +146,21 @@ mod tests {
     #[test]
     fn every_builtin_file_is_sound_and_knows_the_common_names() {
         let expected = [
-            (Modality::Cfp, &["cataract", "diabetic_retinopathy", "glaucoma", "normal", "age-related macular degeneration"][..]),
+            (
+                Modality::Cfp,
+                &[
+                    "cataract",
+                    "diabetic_retinopathy",
+                    "glaucoma",
+                    "normal",
+                    "age-related macular degeneration",
+                ][..],
+            ),
             (Modality::Oct, &["AMD", "DME", "ERM", "NO", "RAO", "RVO", "VID"][..]),
-            (Modality::Ffa, &["arterial_phase", "venous_phase", "normal", "brvo", "with_np", "none_np"][..]),
+            (
+                Modality::Ffa,
+                &["arterial_phase", "venous_phase", "normal", "brvo", "with_np", "none_np"][..],
+            ),
         ];
         for (modality, names) in expected {
             let definitions = Definitions::builtin(modality).unwrap();
@@ -155,9 +174,19 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let twice = "[[category]]\nname='a'\ndefinitions=['x']\n[[category]]\nname='A.'\ndefinitions=['y']";
-        assert!(Definitions::parse(twice).unwrap_err().to_string().contains("two categories"));
+        assert!(
+            Definitions::parse(twice)
+                .unwrap_err()
+                .to_string()
+                .contains("two categories")
+        );
         let empty = "[[category]]\nname='a'\ndefinitions=[' ']";
-        assert!(Definitions::parse(empty).unwrap_err().to_string().contains("empty definition"));
+        assert!(
+            Definitions::parse(empty)
+                .unwrap_err()
+                .to_string()
+                .contains("empty definition")
+        );
         assert!(Definitions::parse("[[category]]\nnam='a'\ndefinitions=[]").is_err());
     }
 }

@@ -35,9 +35,7 @@ impl MaskingVocabulary {
         let ids = tokenizer.special();
         let specials = [ids.pad, ids.unk, ids.cls, ids.sep, ids.mask];
         let total = tokenizer.len() as u32;
-        let reserved = |id: u32| {
-            specials.contains(&id) || tokenizer.vocabulary()[id as usize].starts_with("[unused")
-        };
+        let reserved = |id: u32| specials.contains(&id) || tokenizer.vocabulary()[id as usize].starts_with("[unused");
         MaskingVocabulary {
             continues: (0..total).map(|id| tokenizer.continues_word(id)).collect(),
             special: (0..total).map(|id| [ids.pad, ids.cls, ids.sep].contains(&id)).collect(),
@@ -89,8 +87,9 @@ mod tests {
     use rand::SeedableRng;
 
     fn vocabulary() -> MaskingVocabulary {
-        let mut pieces: Vec<String> =
-            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).to_vec();
+        let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+            .map(str::to_owned)
+            .to_vec();
         pieces.extend((0..50).map(|i| format!("w{i}")));
         pieces.extend((0..50).map(|i| format!("##x{i}")));
         MaskingVocabulary::new(&WordPieceTokenizer::from_vocabulary(pieces, Casing::default()).unwrap())
@@ -98,7 +97,13 @@ mod tests {
 
     fn sentence(length: usize) -> Vec<u32> {
         let mut ids = vec![2];
-        ids.extend((0..length).map(|i| if i % 3 == 0 { 5 + (i % 50) as u32 } else { 55 + (i % 50) as u32 }));
+        ids.extend((0..length).map(|i| {
+            if i % 3 == 0 {
+                5 + (i % 50) as u32
+            } else {
+                55 + (i % 50) as u32
+            }
+        }));
         ids.push(3);
         ids
     }
@@ -108,11 +113,16 @@ mod tests {
         let vocabulary = vocabulary();
         let original = sentence(60_000);
         let mut ids = original.clone();
-        let settings = MaskingSettings { probability: 0.15, whole_word: false };
+        let settings = MaskingSettings {
+            probability: 0.15,
+            whole_word: false,
+        };
         let labels = mask(&mut ids, &vocabulary, settings, &mut ChaCha8Rng::seed_from_u64(1));
         let chosen = labels.iter().filter(|label| **label != IGNORE_LABEL).count() as f64;
         let masked = ids.iter().filter(|id| **id == 4).count() as f64;
-        let same = (0..ids.len()).filter(|i| labels[*i] != IGNORE_LABEL && ids[*i] == original[*i]).count() as f64;
+        let same = (0..ids.len())
+            .filter(|i| labels[*i] != IGNORE_LABEL && ids[*i] == original[*i])
+            .count() as f64;
         assert!((chosen / 60_000.0 - 0.15).abs() < 0.01);
         assert!((masked / chosen - 0.8).abs() < 0.02);
         assert!((same / chosen - 0.1).abs() < 0.02);
@@ -127,7 +137,10 @@ mod tests {
     fn whole_words_are_chosen_together() {
         let vocabulary = vocabulary();
         let mut ids = sentence(3_000);
-        let settings = MaskingSettings { probability: 0.3, whole_word: true };
+        let settings = MaskingSettings {
+            probability: 0.3,
+            whole_word: true,
+        };
         let labels = mask(&mut ids, &vocabulary, settings, &mut ChaCha8Rng::seed_from_u64(2));
         for word in 0..1_000 {
             let chosen: Vec<bool> = (0..3).map(|k| labels[1 + 3 * word + k] != IGNORE_LABEL).collect();
@@ -138,7 +151,10 @@ mod tests {
     #[test]
     fn the_same_seed_masks_the_same() {
         let vocabulary = vocabulary();
-        let settings = MaskingSettings { probability: 0.15, whole_word: false };
+        let settings = MaskingSettings {
+            probability: 0.15,
+            whole_word: false,
+        };
         let run = |seed| {
             let mut ids = sentence(500);
             let labels = mask(&mut ids, &vocabulary, settings, &mut ChaCha8Rng::seed_from_u64(seed));

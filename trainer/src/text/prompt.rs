@@ -52,7 +52,9 @@ pub fn check_template(template: &str) -> Result<()> {
 
 /// Fills `template`; an empty attribute leaves no double space.
 pub fn fill(template: &str, attribute: &str, class: &str) -> String {
-    let text = template.replace("[ATR]", attribute.trim()).replace("[CLS]", class.trim());
+    let text = template
+        .replace("[ATR]", attribute.trim())
+        .replace("[CLS]", class.trim());
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -86,12 +88,7 @@ pub fn training_caption(
 
 /// The descriptions of a category whose embeddings are averaged at evaluation: every text that
 /// training can draw in `style`, under the prediction template, in a fixed order.
-pub fn class_descriptions(
-    template: &str,
-    category: &str,
-    definitions: &Definitions,
-    style: LabelStyle,
-) -> Vec<String> {
+pub fn class_descriptions(template: &str, category: &str, definitions: &Definitions, style: LabelStyle) -> Vec<String> {
     let known = definitions.of(category);
     let name = spoken(category);
     let classes: Vec<String> = match style {
@@ -117,9 +114,15 @@ mod tests {
     fn templates_are_filled_without_gaps() {
         let template = training_template(Modality::Cfp);
         assert_eq!(fill(template, "", "cataract"), "A fundus photograph of cataract");
-        assert_eq!(fill(template, "blurred", "cataract"), "A blurred fundus photograph of cataract");
+        assert_eq!(
+            fill(template, "blurred", "cataract"),
+            "A blurred fundus photograph of cataract"
+        );
         for modality in Modality::ALL {
-            assert_eq!(fill(training_template(modality), "", "x"), fill(prediction_template(modality), "", "x"));
+            assert_eq!(
+                fill(training_template(modality), "", "x"),
+                fill(prediction_template(modality), "", "x")
+            );
         }
         assert!(check_template("A photograph").is_err());
     }
@@ -130,9 +133,17 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut draw = |style, category: &str| training_caption("of [CLS]", category, None, &known, style, &mut rng);
         let v1: std::collections::BTreeSet<String> = (0..60).map(|_| draw(LabelStyle::V1, "Glaucoma")).collect();
-        assert_eq!(v1, ["of Glaucoma", "of large cup", "of thin rim"].map(str::to_owned).into());
+        assert_eq!(
+            v1,
+            ["of Glaucoma", "of large cup", "of thin rim"].map(str::to_owned).into()
+        );
         let v2: std::collections::BTreeSet<String> = (0..60).map(|_| draw(LabelStyle::V2, "glaucoma")).collect();
-        assert_eq!(v2, ["of glaucoma, large cup", "of glaucoma, thin rim"].map(str::to_owned).into());
+        assert_eq!(
+            v2,
+            ["of glaucoma, large cup", "of glaucoma, thin rim"]
+                .map(str::to_owned)
+                .into()
+        );
         assert_eq!(draw(LabelStyle::V2, "macular_hole"), "of macular hole");
         assert_eq!(draw(LabelStyle::Plain, "glaucoma"), "of glaucoma");
     }

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
-    AddedToken, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
-    PreTokenizer, Trainer,
+    AddedToken, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Trainer,
 };
 
 use super::wordpiece::{Casing, SPECIAL_TOKENS, WordPieceTokenizer};
@@ -110,7 +110,10 @@ pub fn train(counts: &WordCounts, settings: &VocabularySettings) -> Result<(Word
     let budget = settings.size.saturating_sub(SPECIAL_TOKENS.len());
     let (alphabet, left_out) = choose_alphabet(counts, (budget as f64 * settings.alphabet_share) as usize);
     if alphabet.is_empty() {
-        bail!("vocab_size {} leaves no room for characters; take at least 100", settings.size);
+        bail!(
+            "vocab_size {} leaves no room for characters; take at least 100",
+            settings.size
+        );
     }
     let kept: BTreeMap<&str, u64> = counts
         .words
@@ -176,12 +179,22 @@ fn merge(
 ) -> Result<Vec<String>> {
     let mut fixed: Vec<String> = SPECIAL_TOKENS.map(str::to_owned).to_vec();
     fixed.extend(alphabet.keys().map(char::to_string));
-    fixed.extend(alphabet.iter().filter(|(_, inner)| **inner).map(|(c, _)| format!("##{c}")));
+    fixed.extend(
+        alphabet
+            .iter()
+            .filter(|(_, inner)| **inner)
+            .map(|(c, _)| format!("##{c}")),
+    );
     let mut trainer = WordPieceTrainer::builder()
         .show_progress(false)
         .vocab_size(settings.size)
         .min_frequency(settings.min_frequency)
-        .special_tokens(fixed.iter().map(|piece| AddedToken::from(piece.as_str(), true)).collect())
+        .special_tokens(
+            fixed
+                .iter()
+                .map(|piece| AddedToken::from(piece.as_str(), true))
+                .collect(),
+        )
         .build();
     // The trainer counts occurrences itself, so each word is handed over as often as it was seen,
     // as "count word" (words hold no space), in portions that bound the memory.

@@ -130,7 +130,11 @@ impl WordPieceTokenizer {
         let mut ids = std::collections::HashMap::with_capacity(vocabulary.len());
         for (line, piece) in vocabulary.iter().enumerate() {
             if let Some(earlier) = ids.insert(piece.clone(), u32::try_from(line)?) {
-                bail!("line {}: piece {piece:?} stands already on line {}", line + 1, earlier + 1);
+                bail!(
+                    "line {}: piece {piece:?} stands already on line {}",
+                    line + 1,
+                    earlier + 1
+                );
             }
         }
         let id = |token: &str| {
@@ -145,8 +149,8 @@ impl WordPieceTokenizer {
             sep: id("[SEP]")?,
             mask: id("[MASK]")?,
         };
-        let pieces = WordPiece::read_bytes(vocabulary.join("\n").as_bytes())
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let pieces =
+            WordPiece::read_bytes(vocabulary.join("\n").as_bytes()).map_err(|error| anyhow::anyhow!("{error}"))?;
         let model = WordPiece::builder()
             .vocab(pieces)
             .unk_token("[UNK]".to_owned())
@@ -230,7 +234,9 @@ impl WordPieceTokenizer {
 
     /// Whether piece `id` continues a word (`##…`).
     pub fn continues_word(&self, id: u32) -> bool {
-        self.vocabulary.get(id as usize).is_some_and(|piece| piece.starts_with("##"))
+        self.vocabulary
+            .get(id as usize)
+            .is_some_and(|piece| piece.starts_with("##"))
     }
 
     /// Writes `vocab.txt` and `tokenizer_config.json` into `folder`, in Hugging Face's form.
@@ -292,10 +298,14 @@ mod tests {
     #[test]
     fn repeated_and_missing_pieces_are_refused() {
         let repeated = ["[PAD]", "[PAD]"].map(str::to_owned).to_vec();
-        let error = WordPieceTokenizer::from_vocabulary(repeated, Casing::default()).err().unwrap();
+        let error = WordPieceTokenizer::from_vocabulary(repeated, Casing::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("line 2"), "{error}");
         let missing = vec!["[PAD]".to_owned()];
-        let error = WordPieceTokenizer::from_vocabulary(missing, Casing::default()).err().unwrap();
+        let error = WordPieceTokenizer::from_vocabulary(missing, Casing::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("[UNK]"), "{error}");
     }
 

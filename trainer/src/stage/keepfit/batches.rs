@@ -117,8 +117,14 @@ impl TrainingData {
             0 => None,
             count => Some(row.attributes[rng.random_range(0..count)].as_str()),
         };
-        let caption =
-            training_caption(&self.template, category, attribute, &self.definitions, self.style, &mut rng);
+        let caption = training_caption(
+            &self.template,
+            category,
+            attribute,
+            &self.definitions,
+            self.style,
+            &mut rng,
+        );
         let number = self.numbers.get(&normal_form(category)).copied().unwrap_or(-1);
         Ok((planes, caption, number))
     }
@@ -139,10 +145,16 @@ impl TrainingData {
 /// # Errors
 /// A text cannot be tokenised.
 pub fn tokenize(tokenizer: &WordPieceTokenizer, texts: &[&str], max_tokens: usize) -> Result<(Vec<i64>, Vec<i64>)> {
-    let rows: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text, max_tokens)).collect::<Result<_>>()?;
+    let rows: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|text| tokenizer.encode(text, max_tokens))
+        .collect::<Result<_>>()?;
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     let pad = i64::from(tokenizer.special().pad);
-    let (mut ids, mut mask) = (Vec::with_capacity(rows.len() * longest), Vec::with_capacity(rows.len() * longest));
+    let (mut ids, mut mask) = (
+        Vec::with_capacity(rows.len() * longest),
+        Vec::with_capacity(rows.len() * longest),
+    );
     for row in rows {
         let padding = longest - row.len();
         mask.extend(std::iter::repeat_n(1, row.len()).chain(std::iter::repeat_n(0, padding)));

@@ -31,9 +31,12 @@ pub fn open_tokenizer(config: &KeepfitConfig) -> Result<WordPieceTokenizer> {
         return WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`");
     }
     if config.text_init.is_empty() {
-        bail!("key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`, or a `text_init` run that holds one");
+        bail!(
+            "key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`, or a `text_init` run that holds one"
+        );
     }
-    WordPieceTokenizer::open(Path::new(&config.text_init)).context("key `tokenizer` is empty, so `text_init` was searched")
+    WordPieceTokenizer::open(Path::new(&config.text_init))
+        .context("key `tokenizer` is empty, so `text_init` was searched")
 }
 
 /// Shape of the text encoder: that of the mlm run which `text_init` names, or the config's own.
@@ -57,7 +60,11 @@ pub fn text_config(config: &KeepfitConfig, tokenizer: &WordPieceTokenizer) -> Re
     }
     let facts = read_facts(run)?;
     if facts.kind != "mlm" {
-        bail!("key `text_init`: {} is a {} run, not an mlm run", run.display(), facts.kind);
+        bail!(
+            "key `text_init`: {} is a {} run, not an mlm run",
+            run.display(),
+            facts.kind
+        );
     }
     let theirs: TextConfig = serde_json::from_value(facts.model).with_context(|| run.display().to_string())?;
     let vocabulary = WordPieceTokenizer::open(run).context("key `text_init`")?;
@@ -87,7 +94,9 @@ pub fn text_config(config: &KeepfitConfig, tokenizer: &WordPieceTokenizer) -> Re
 /// No codebook is named, or what is named holds none.
 pub fn read_codebook(init: &str) -> Result<HostTensor> {
     if init.is_empty() {
-        bail!("`appearance` is true and `codebook_init` is empty; name a run of `trainer codebook` or a tokeniser checkpoint, or set appearance to false");
+        bail!(
+            "`appearance` is true and `codebook_init` is empty; name a run of `trainer codebook` or a tokeniser checkpoint, or set appearance to false"
+        );
     }
     let path = match Path::new(init).join(CODEBOOK_FILE) {
         artefact if artefact.is_file() => artefact,
@@ -150,13 +159,27 @@ pub fn init_model(
         apply(&mut model, tensors, &Allow::prefixes(&[""], &[])).context("key `codebook_init`")?;
     }
     if !config.vision_init.is_empty() {
-        let report = load_part(&mut model, "vision_init", &config.vision_init, "vision_model.model.", &[])?;
-        tracing::info!("{}: {} tensors of the image encoder", config.vision_init, report.applied.len());
+        let report = load_part(
+            &mut model,
+            "vision_init",
+            &config.vision_init,
+            "vision_model.model.",
+            &[],
+        )?;
+        tracing::info!(
+            "{}: {} tensors of the image encoder",
+            config.vision_init,
+            report.applied.len()
+        );
     }
     if !config.text_init.is_empty() {
         let pooler = ["text_model.model.pooler."];
         let report = load_part(&mut model, "text_init", &config.text_init, "text_model.model.", &pooler)?;
-        tracing::info!("{}: {} tensors of the text encoder", config.text_init, report.applied.len());
+        tracing::info!(
+            "{}: {} tensors of the text encoder",
+            config.text_init,
+            report.applied.len()
+        );
     }
     Ok(model)
 }
@@ -176,7 +199,10 @@ fn load_part(model: &mut KeepFitModel, key: &str, init: &str, prefix: &str, opti
             others.push(name.to_owned());
         }
     });
-    let allow = Allow { missing: others, unused: Vec::new() };
+    let allow = Allow {
+        missing: others,
+        unused: Vec::new(),
+    };
     apply(model, tensors, &allow).with_context(place)
 }
 
@@ -199,24 +225,70 @@ pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
             list.push(format!("{name}: {ours} (paper: {theirs})"));
         }
     };
-    differs("vision_layers", format!("{:?}", config.vision_layers), format!("{:?}", paper.vision_layers));
-    differs("vision_width", config.vision_width.to_string(), paper.vision_width.to_string());
-    differs("text_layers", config.text_layers.to_string(), paper.text_layers.to_string());
-    differs("text_hidden", config.text_hidden.to_string(), paper.text_hidden.to_string());
+    differs(
+        "vision_layers",
+        format!("{:?}", config.vision_layers),
+        format!("{:?}", paper.vision_layers),
+    );
+    differs(
+        "vision_width",
+        config.vision_width.to_string(),
+        paper.vision_width.to_string(),
+    );
+    differs(
+        "text_layers",
+        config.text_layers.to_string(),
+        paper.text_layers.to_string(),
+    );
+    differs(
+        "text_hidden",
+        config.text_hidden.to_string(),
+        paper.text_hidden.to_string(),
+    );
     differs("proj_dim", config.proj_dim.to_string(), paper.proj_dim.to_string());
-    differs("image_size", config.image_size.to_string(), paper.image_size.to_string());
-    differs("max_tokens", config.max_tokens.to_string(), paper.max_tokens.to_string());
+    differs(
+        "image_size",
+        config.image_size.to_string(),
+        paper.image_size.to_string(),
+    );
+    differs(
+        "max_tokens",
+        config.max_tokens.to_string(),
+        paper.max_tokens.to_string(),
+    );
     differs("batch", config.batch.to_string(), paper.batch.to_string());
-    differs("learning_rate", format!("{:e}", config.learning_rate), format!("{:e}", paper.learning_rate));
-    differs("weight_decay", format!("{:e}", config.weight_decay), format!("{:e}", paper.weight_decay));
-    differs("lambda_semantic", config.lambda_semantic.to_string(), paper.lambda_semantic.to_string());
-    differs("lambda_appearance", config.lambda_appearance.to_string(), paper.lambda_appearance.to_string());
+    differs(
+        "learning_rate",
+        format!("{:e}", config.learning_rate),
+        format!("{:e}", paper.learning_rate),
+    );
+    differs(
+        "weight_decay",
+        format!("{:e}", config.weight_decay),
+        format!("{:e}", paper.weight_decay),
+    );
+    differs(
+        "lambda_semantic",
+        config.lambda_semantic.to_string(),
+        paper.lambda_semantic.to_string(),
+    );
+    differs(
+        "lambda_appearance",
+        config.lambda_appearance.to_string(),
+        paper.lambda_appearance.to_string(),
+    );
     for (on, name) in [
         (config.mm, "no MM-Retinal batch (mm = false)"),
         (config.semantic, "no semantic knowledge (semantic = false)"),
         (config.appearance, "no appearance knowledge (appearance = false)"),
-        (!config.vision_init.is_empty(), "image encoder from random weights (paper: ImageNet)"),
-        (!config.text_init.is_empty(), "text encoder without textual pretraining (text_init is empty)"),
+        (
+            !config.vision_init.is_empty(),
+            "image encoder from random weights (paper: ImageNet)",
+        ),
+        (
+            !config.text_init.is_empty(),
+            "text encoder without textual pretraining (text_init is empty)",
+        ),
     ] {
         if !on {
             list.push(name.to_owned());

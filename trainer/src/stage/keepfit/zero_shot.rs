@@ -50,10 +50,16 @@ pub fn evaluate(model: &KeepFitModel, data: &TrainingData, held: &[LabelledImage
             tally.1 += 1;
         }
     }
-    let recalls: f64 = by_class.values().map(|(hits, count)| *hits as f64 / *count as f64).sum();
+    let recalls: f64 = by_class
+        .values()
+        .map(|(hits, count)| *hits as f64 / *count as f64)
+        .sum();
     Ok(vec![
         ("zero_shot_accuracy".to_owned(), hits as f64 / held.len() as f64),
-        ("zero_shot_balanced_accuracy".to_owned(), recalls / by_class.len() as f64),
+        (
+            "zero_shot_balanced_accuracy".to_owned(),
+            recalls / by_class.len() as f64,
+        ),
         ("zero_shot_images".to_owned(), held.len() as f64),
         ("zero_shot_classes".to_owned(), names.len() as f64),
     ])

@@ -1,0 +1,11 @@
+//! Command-line tests: whole runs on drawn data, interruptions, and what bad input gets.
+#![allow(clippy::unwrap_used)]
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/drawn.rs"]
+mod drawn;
+#[path = "cli/resume.rs"]
+mod resume;
+#[path = "cli/road.rs"]
+mod road;
