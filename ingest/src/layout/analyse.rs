@@ -16,7 +16,7 @@ use crate::ocr::prepare::to_gray;
 use crate::ocr::{OcrEngine, OcrError, OcrLine};
 
 /// Version of the layout code: part of the key under which results are kept.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// A panel on the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,7 @@ pub struct PageCaption {
     pub language: String,
     /// Mean OCR confidence, 0..=1.
     pub confidence: f32,
-    /// Lines as read, page pixels.
+    /// Lines as read, pixels of the upright page.
     pub lines: Vec<OcrLine>,
 }
 
@@ -74,7 +74,7 @@ pub fn analyse_page(
     page: &RgbImage,
 ) -> Result<PageLayout, OcrError> {
     let sheet = Sheet::new(page);
-    let gray = to_gray(page);
+    let gray = sheet.upright(to_gray(page));
     let blocks = find_blocks(&sheet);
     let print = find_print(&sheet, &blocks);
     let search = find_page_captions(engine, &gray, &sheet, &blocks, &print)?;
@@ -99,7 +99,7 @@ pub fn analyse_page(
         claims.push((None, blocks.clone()));
     }
     for (caption, own) in claims {
-        figures.push(figure(engine, page, &gray, &sheet, &print, caption, &own)?);
+        figures.push(figure(engine, &gray, &sheet, &print, caption, &own)?);
     }
     Ok(PageLayout {
         figures,
@@ -123,7 +123,6 @@ fn find_page_captions(
 
 fn figure(
     engine: &mut dyn OcrEngine,
-    page: &RgbImage,
     gray: &GrayImage,
     sheet: &Sheet,
     print: &Print,
@@ -140,13 +139,14 @@ fn figure(
     };
     let parts = partition(sheet, blocks, min_side(sheet), &options);
     let boxes: Vec<Rect> = parts.iter().map(|p| sheet.to_page(&p.bbox)).collect();
-    let marks: Vec<Rect> = print.marks.iter().map(|m| sheet.to_page(m)).collect();
+    let places: Vec<Rect> = parts.iter().map(|p| sheet.to_upright(&p.bbox)).collect();
+    let marks: Vec<Rect> = print.marks.iter().map(|m| sheet.to_upright(m)).collect();
     let printed = if parts.len() > 1 {
-        read_letters(engine, page, gray, &boxes, &marks, &labels)?
+        read_letters(engine, gray, &places, &marks, &labels)?
     } else {
         vec![None; boxes.len()]
     };
-    let (names, labelling) = label_panels(&boxes, &labels, &printed);
+    let (names, labelling) = label_panels(&places, &labels, &printed);
     Ok(PageFigure {
         caption: caption.map(|c| PageCaption {
             bbox: sheet.to_page(&c.bbox),

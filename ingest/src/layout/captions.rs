@@ -28,7 +28,7 @@ pub struct CaptionRegion {
     pub language: String,
     /// Mean OCR confidence, 0..=1.
     pub confidence: f32,
-    /// OCR lines, boxes in page pixels.
+    /// OCR lines, boxes in pixels of the upright page.
     pub lines: Vec<OcrLine>,
 }
 
@@ -97,14 +97,59 @@ fn read_candidate(
     region: &TextRegion,
 ) -> Result<Option<Vec<OcrLine>>, OcrError> {
     if region.lines.len() < TRY_FIRST {
-        return read_all(engine, page, sheet, region, None).map(Some);
+        let lines = read_all(engine, page, sheet, region, None)?;
+        return with_first_line(engine, page, sheet, region, lines, None).map(Some);
     }
-    let first = sheet.to_page(&region.lines[0]).grown(2);
+    let first = sheet.to_upright(&region.lines[0]).grown(2);
     let (languages, line) = read_line(engine, page, &first)?;
-    if !line.is_some_and(|l| find_caption_start(&l.text).is_some()) {
+    tracing::debug!("first line {first:?} {languages:?}: {:?}", line.as_ref().map(|l| &l.text));
+    let Some(line) = line.filter(|l| find_caption_start(&l.text).is_some()) else {
         return Ok(None);
+    };
+    let lines = read_all(engine, page, sheet, region, Some(languages))?;
+    with_first_line(engine, page, sheet, region, lines, Some(line)).map(Some)
+}
+
+/// Tesseract loses a 图 that stands apart at the beginning of a block, but not of
+/// a single line: a first line that begins with a bare number is taken from there.
+fn with_first_line(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    region: &TextRegion,
+    mut lines: Vec<OcrLine>,
+    alone: Option<OcrLine>,
+) -> Result<Vec<OcrLine>, OcrError> {
+    let Some(first) = lines.first() else {
+        return Ok(lines);
+    };
+    if find_caption_start(&first.text).is_some() {
+        return Ok(lines);
     }
-    read_all(engine, page, sheet, region, Some(languages)).map(Some)
+    let alone = match alone {
+        Some(line) => Some(line),
+        None if begins_with_number(&first.text) => {
+            let rect = sheet.to_upright(&region.lines[0]).grown(2);
+            read_line(engine, page, &rect)?.1
+        }
+        None => None,
+    };
+    if let Some(line) = alone.filter(|l| find_caption_start(&l.text).is_some()) {
+        lines[0] = line;
+    }
+    Ok(lines)
+}
+
+/// `2-12 ...`, perhaps after a scrap of a character.
+fn begins_with_number(text: &str) -> bool {
+    let mut chars = text.trim_start().chars().skip_while(|c| !c.is_ascii_digit()).peekable();
+    let skipped = text.trim_start().chars().take_while(|c| !c.is_ascii_digit()).count();
+    let mut digits = 0;
+    while chars.next_if(char::is_ascii_digit).is_some() {
+        digits += 1;
+    }
+    let joined = chars.next().is_some_and(|c| matches!(c, '-' | '–' | '—' | '.' | '．'));
+    skipped <= 3 && (1..=3).contains(&digits) && joined && chars.next().is_some_and(|c| c.is_ascii_digit())
 }
 
 fn read_all(
@@ -114,14 +159,17 @@ fn read_all(
     region: &TextRegion,
     languages: Option<crate::ocr::Languages>,
 ) -> Result<Vec<OcrLine>, OcrError> {
-    let rect = sheet.to_page(&region.bbox).grown(RIM);
-    let lines: Vec<Rect> = region.lines.iter().map(|l| sheet.to_page(l)).collect();
-    Ok(read_region(engine, page, &rect, &lines, languages)?.lines)
+    let rect = sheet.to_upright(&region.bbox).grown(RIM);
+    let lines: Vec<Rect> = region.lines.iter().map(|l| sheet.to_upright(l)).collect();
+    let text = read_region(engine, page, &rect, &lines, languages)?;
+    tracing::debug!("region {rect:?} of {} lines, {}: {}", lines.len(), text.language, text.text());
+    Ok(text.lines)
 }
 
 /// Lines from each caption start to the next start of another figure; what stands before the first start is no caption.
 fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     let mut out: Vec<(String, Vec<OcrLine>)> = Vec::new();
+    let lines = restore_lost_head(lines);
     for line in lines {
         match find_caption_start(&line.text) {
             Some(start)
@@ -143,13 +191,30 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
         .collect()
 }
 
+/// A region that begins with the bare number of the caption that follows in it is
+/// the same caption in another language: its 图 was lost and is put back.
+fn restore_lost_head(mut lines: Vec<OcrLine>) -> Vec<OcrLine> {
+    let number = lines.iter().find_map(|l| find_caption_start(&l.text)).map(|s| s.figure_no);
+    if let (Some(number), Some(first)) = (number, lines.first_mut())
+        && find_caption_start(&first.text).is_none()
+        && begins_with_number(&first.text)
+    {
+        let from = first.text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+        let restored = format!("图{}", &first.text[from..]);
+        if find_caption_start(&restored).is_some_and(|s| same_figure(&s.figure_no, &number)) {
+            first.text = restored;
+        }
+    }
+    lines
+}
+
 /// A caption from its lines; `None` for no lines.
 pub fn caption_of(
     sheet: &Sheet,
     figure_no: Option<String>,
     lines: Vec<OcrLine>,
 ) -> Option<CaptionRegion> {
-    let boxes: Vec<Rect> = lines.iter().map(|l| sheet.from_page(&l.rect())).collect();
+    let boxes: Vec<Rect> = lines.iter().map(|l| sheet.from_upright(&l.rect())).collect();
     let bbox = hull(&boxes)?;
     let text = paragraphs(&lines);
     Some(CaptionRegion {
@@ -202,4 +267,19 @@ fn join_same_figures(captions: Vec<CaptionRegion>) -> Vec<CaptionRegion> {
     }
     out.sort_by_key(|c| (c.bbox.y0, c.bbox.x0));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_their_word_are_noticed() {
+        for text in ["9-5-45 增生性", "| 2-12 黄斑", "5.3 x"] {
+            assert!(begins_with_number(text), "{text}");
+        }
+        for text in ["黄斑区可见 2-3 处", "12 例", "2-", "图谱第三章 2-1"] {
+            assert!(!begins_with_number(text), "{text}");
+        }
+    }
 }

@@ -336,6 +336,13 @@ fn is_sharp_rim(grid: &Grid<'_>, position: i32) -> bool {
     })
 }
 
+/// Shares at which equal panels meet.
+const EVEN_SHARES: [f64; 5] = [0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.75];
+/// Distance from such a share that still counts.
+const EVEN_SLACK: f64 = 0.006;
+/// Added to the evidence of a seam at such a share.
+const EVEN_BONUS: f64 = 0.12;
+
 /// Single lines across which the picture jumps.
 fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<Cut> {
     /// Cuts below this are noise.
@@ -360,7 +367,7 @@ fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<C
         // Nearly silent lines between two contents (round fields that touch) count as gutters.
         let silent = 1.0 - e.against / breadth;
         let seam = if told > 0.12 {
-            agree * (0.55 + 0.15 * sharp.min(3.0))
+            agree * (0.55 + 0.15 * sharp.min(3.0)) + 0.01 * sharp
         } else {
             0.0
         };
@@ -376,8 +383,11 @@ fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<C
         } else {
             0.0
         };
-        // Seams never count as the strong evidence that overrules a caption.
-        let score = seam.max(tangent).min(0.89);
+        // Pictures that abut are often of one size.
+        let share = f64::from(position) / f64::from(length);
+        let even = EVEN_SHARES.iter().any(|s| (share - s).abs() < EVEN_SLACK);
+        let found = seam.max(tangent);
+        let score = if even && found > 0.25 { found + EVEN_BONUS } else { found };
         if score >= FLOOR {
             let best_near = (-3..=3).all(|d| {
                 all.get(usize::try_from(position + d).unwrap_or(usize::MAX))

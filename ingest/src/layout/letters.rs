@@ -5,7 +5,7 @@
 //! one of the labels that the caption names. All panels of a figure carry their
 //! letter in the same place: the place that names most panels wins.
 
-use image::{GrayImage, Luma, RgbImage, imageops};
+use image::{GrayImage, Luma, imageops};
 
 use super::components::components;
 use super::geometry::Rect;
@@ -52,7 +52,6 @@ const PER_CORNER: usize = 3;
 /// nothing is read.
 pub fn read_letters(
     engine: &mut dyn OcrEngine,
-    _page: &RgbImage,
     gray: &GrayImage,
     panels: &[Rect],
     marks: &[Rect],
@@ -325,6 +324,7 @@ fn read_glyph(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

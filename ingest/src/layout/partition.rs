@@ -81,9 +81,12 @@ pub fn partition(
         .filter_map(|(i, n)| n.best.as_ref().map(|cut| (i, cut.score)))
         .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
     {
+        let seam = nodes[index].best.as_ref().is_some_and(|c| c.kind == CutKind::Seam);
         let needed = match options.expected {
             None => options.threshold,
             Some(n) if nodes.len() < n => options.weak_threshold,
+            // Only a gutter is evidence enough against the caption.
+            Some(_) if seam => break,
             Some(_) => options.strong_threshold,
         };
         if score < needed {
@@ -206,8 +209,29 @@ pub fn trim(sheet: &Sheet, bbox: &Rect, dark: u8, strip_dark: bool) -> Rect {
             .all(|&v| v <= dark)
     };
     let out = shrink(bbox, paper);
-    if strip_dark { shrink(&out, black) } else { out }
+    // The outermost pixels mix paper and black.
+    let bare = shrink(&out.grown(-2), black);
+    if strip_dark {
+        return bare;
+    }
+    let width = f64::from(out.width());
+    let (left, right) = (f64::from(bare.x0 - out.x0), f64::from(out.x1 - bare.x1));
+    let between = left.min(right) > 4.0 && left + right > WIDE_GROUND * width;
+    let mut ground = out;
+    if between || left > ONE_SIDED_GROUND * width {
+        ground.x0 = bare.x0;
+    }
+    if between || right > ONE_SIDED_GROUND * width {
+        ground.x1 = bare.x1;
+    }
+    ground
 }
+
+/// Share of a part's width that black on both sides must take to be ground: a
+/// round field in a 4 : 3 frame leaves a quarter.
+const WIDE_GROUND: f64 = 0.3;
+/// The same for black on one side only.
+const ONE_SIDED_GROUND: f64 = 0.28;
 
 /// Takes lines off the rim that are `empty` nearly throughout.
 fn shrink(bbox: &Rect, empty: impl Fn(i32, i32) -> bool) -> Rect {

@@ -48,8 +48,23 @@ pub fn find_circled(
 
 /// Boxes of round rings with something small inside.
 pub fn find_rings(image: &GrayImage) -> Vec<Rect> {
+    // Faint rings close at a high threshold, crowded ones come apart at a low one.
+    let mut found: Vec<Rect> = Vec::new();
+    for share in [0.6, 0.35] {
+        for ring in rings_at(image, share) {
+            if found.iter().all(|f| f.intersection(&ring).is_empty()) {
+                found.push(ring);
+            }
+        }
+    }
+    found.sort_by_key(|r| (r.y0, r.x0));
+    found
+}
+
+/// Rings among the pixels darker than `share` of the way from ink to paper.
+fn rings_at(image: &GrayImage, share: f64) -> Vec<Rect> {
     let (width, height) = image.dimensions();
-    let threshold = ink_threshold(image);
+    let threshold = ink_threshold(image, share);
     let mask: Vec<bool> = image.pixels().map(|p| p.0[0] < threshold).collect();
     let all = components(&mask, width as usize, &Rect::new(0, 0, width as i32, height as i32));
     let Some(text_height) = glyph_height(&all) else {
@@ -71,24 +86,24 @@ pub fn find_rings(image: &GrayImage) -> Vec<Rect> {
         .collect()
 }
 
-/// Level under which a pixel is ink: nearer to the darkest than to the paper.
-fn ink_threshold(image: &GrayImage) -> u8 {
+/// Level at `share` of the way from the darkest pixels to the paper.
+fn ink_threshold(image: &GrayImage, share: f64) -> u8 {
     let mut histogram = [0u32; 256];
     for p in image.pixels() {
         histogram[usize::from(p.0[0])] += 1;
     }
     let total: u32 = histogram.iter().sum();
-    let at = |share: f64| {
+    let at = |part: f64| {
         let mut seen = 0;
         (0..256usize)
             .find(|&v| {
                 seen += histogram[v];
-                f64::from(seen) >= share * f64::from(total)
+                f64::from(seen) >= part * f64::from(total)
             })
             .unwrap_or(0) as f64
     };
     let (dark, paper) = (at(0.01), at(0.8));
-    (dark + 0.6 * (paper - dark)) as u8
+    (dark + share * (paper - dark)) as u8
 }
 
 /// Upper quartile of the glyphs' heights.
@@ -135,10 +150,10 @@ fn is_ring(b: &Rect, ink: &dyn Fn(i32, i32) -> bool) -> bool {
     }
     for k in 0..DIRECTIONS {
         let angle = k as f64 / DIRECTIONS as f64 * std::f64::consts::TAU;
-        between += usize::from(!at(angle, 0.68));
+        between += usize::from(!at(angle, 0.7));
     }
     let share = f64::from(inside as i32) / f64::from(seen.max(1));
-    rim * 100 >= DIRECTIONS * 92 && corners == 0 && (0.06..0.7).contains(&share) && between * 10 >= DIRECTIONS * 7
+    rim * 100 >= DIRECTIONS * 86 && corners == 0 && (0.06..0.75).contains(&share) && between * 10 >= DIRECTIONS * 6
 }
 
 fn read_digit(
@@ -169,6 +184,7 @@ fn read_digit(
         allowed: "123456789".to_owned(),
     };
     let text = engine.recognize(&large, Languages::English, &mode)?;
+    tracing::debug!("circle {circle:?}: {:?}", text.lines.first().map(|l| (&l.text, l.confidence)));
     Ok(text
         .lines
         .first()
@@ -219,6 +235,7 @@ pub fn put_back(text: &mut OcrText, circled: &[Circled]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::replay::{ReplayEngine, line};
     use super::*;

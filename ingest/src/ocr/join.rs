@@ -69,7 +69,7 @@ pub fn line_of(words: Vec<OcrWord>) -> OcrLine {
 /// Chinese and Latin a blank is kept where the print shows a wide one.
 pub fn join_words(words: &[OcrWord]) -> String {
     /// Least width of a printed blank, in line heights.
-    const BLANK: f32 = 0.55;
+    const BLANK: f32 = 0.4;
     let mut text = String::new();
     let mut last: Option<&OcrWord> = None;
     for word in words {

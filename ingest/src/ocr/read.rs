@@ -196,6 +196,7 @@ fn line_height(lines: &[Rect]) -> Option<f32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::replay::{ReplayEngine, line};
     use super::*;

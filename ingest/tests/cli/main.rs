@@ -1,0 +1,11 @@
+//! Command-line tests of the `ingest` binary, one module per command.
+#![allow(clippy::unwrap_used)]
+
+mod book;
+mod draw;
+mod labels;
+mod ocr;
+mod oct;
+mod panels;
+mod split;
+mod text;
