@@ -49,7 +49,8 @@ fn parts(hash: &ImageHash, count: usize) -> Vec<(usize, Vec<bool>)> {
         .iter()
         .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1))
         .collect();
-    let size = bits.len().div_ceil(count);
+    // Rounded down: at least `count` parts, or a close pair could share none.
+    let size = (bits.len() / count).max(1);
     bits.chunks(size)
         .enumerate()
         .map(|(at, part)| (at, part.to_vec()))
