@@ -120,7 +120,7 @@ fn made(out: &Path) -> Vec<(PathBuf, &'static str)> {
         ("dataset", "the dataset folder: Parquet, ledger, card, Croissant"),
         ("stats/index.html", "statistics of the dataset"),
         ("runs", "training runs: metrics, checkpoints, weights"),
-        ("eval/report.html", "evaluation tables"),
+        ("eval", "evaluation: tables, pictures, predictions"),
         ("logs", "what each command printed"),
         ("road.json", "time and memory of each command"),
     ]

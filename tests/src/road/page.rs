@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use dataset::read::{Columns, Dataset};
 use dataset::record::PairRecord;
-use minijinja::{Environment, context};
+use minijinja::Environment;
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -106,12 +106,15 @@ pub fn write_page(plan: &Plan, report: &RoadReport) -> Result<PathBuf> {
         .map(|s| s.stdout.clone());
     let mut environment = Environment::new();
     environment.add_template("page.html", TEMPLATE)?;
-    let html = environment.get_template("page.html")?.render(context! {
-        name => report.name, steps => report.steps, seconds => report.seconds, peak_mib => report.peak_mib,
-        pages => pages, pairs => shown, curves => curves, query => query,
-        reconstructions => reconstructions.and_then(|p| p.strip_prefix(&plan.out).ok().map(Path::to_path_buf)),
-        results => results::table_rows(plan)?,
-    })?;
+    let html = environment
+        .get_template("page.html")?
+        .render(minijinja::value::Serde(serde_json::json!({
+            "name": report.name, "steps": report.steps, "seconds": report.seconds, "peak_mib": report.peak_mib,
+            "pages": pages, "pairs": shown, "curves": curves, "query": query,
+            "reconstructions": reconstructions.and_then(|p| p.strip_prefix(&plan.out).ok().map(Path::to_path_buf)),
+            "results": results::table_rows(plan)?,
+            "keys": plan.models.iter().map(|(modality, _)| modality.to_lowercase()).collect::<Vec<_>>(),
+        })))?;
     let path = plan.out.join("index.html");
     dataset::fs::write_atomic(&path, html.as_bytes())?;
     Ok(path)

@@ -1,6 +1,7 @@
 //! What holds across crates.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod edges;
 mod pipeline;
 mod readme;
