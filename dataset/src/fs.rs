@@ -235,7 +235,7 @@ mod tests {
         fs::write(path.join("inside"), b"kept").unwrap();
         let error = write_atomic(&path, b"x").unwrap_err().to_string();
         assert!(error.contains("rename into place"), "{error}");
-        assert_eq!(list_sorted(folder.path()).unwrap(), [path.clone()]);
+        assert_eq!(list_sorted(folder.path()).unwrap(), std::slice::from_ref(&path));
         assert_eq!(fs::read(path.join("inside")).unwrap(), b"kept");
     }
 }

@@ -115,6 +115,9 @@ pub(crate) struct Shard {
     pub stem: String,
 }
 
+/// Sees every row group before it is written.
+type Tap<R> = Box<dyn FnMut(&[R]) -> Result<()>>;
+
 /// Takes sorted rows and writes shards `PREFIX-0`, `PREFIX-1`, ... into a folder.
 pub(crate) struct ShardWriter<R: Row> {
     folder: PathBuf,
@@ -125,7 +128,7 @@ pub(crate) struct ShardWriter<R: Row> {
     size: usize,
     shards: Vec<Shard>,
     /// Called with every row group before it is written.
-    tap: Option<Box<dyn FnMut(&[R]) -> Result<()>>>,
+    tap: Option<Tap<R>>,
 }
 
 impl<R: Row> ShardWriter<R> {
@@ -142,7 +145,7 @@ impl<R: Row> ShardWriter<R> {
         }
     }
 
-    pub fn with_tap(mut self, tap: Box<dyn FnMut(&[R]) -> Result<()>>) -> Self {
+    pub fn with_tap(mut self, tap: Tap<R>) -> Self {
         self.tap = Some(tap);
         self
     }

@@ -48,7 +48,7 @@ pub fn drawn_png(width: u32, height: u32, seed: u32) -> Vec<u8> {
 pub fn drawn_pair(source_id: &str, number: u32) -> PairRecord {
     let bytes = drawn_png(16 + number % 5, 12, number);
     let sha = sha256_hex(&bytes);
-    let chinese = number % 3 == 0;
+    let chinese = number.is_multiple_of(3);
     let figure = format!("{}-{}", 1 + number / 10, 1 + number % 10);
     PairRecord {
         id: content_id("pair", &[source_id.as_bytes(), figure.as_bytes(), &bytes]),
@@ -132,10 +132,10 @@ pub fn drawn_label(dataset: &str, number: u32) -> LabelRecord {
         width: 20,
         height: 20,
         modality: Modality::Cfp,
-        categories: vec![if number % 2 == 0 { "normal" } else { "glaucoma" }.to_owned()],
+        categories: vec![if number.is_multiple_of(2) { "normal" } else { "glaucoma" }.to_owned()],
         attributes: Vec::new(),
         dataset: dataset.to_owned(),
-        split: if number % 4 == 0 { "test" } else { "train" }.to_owned(),
+        split: if number.is_multiple_of(4) { "test" } else { "train" }.to_owned(),
         split_group: format!("{dataset}/{number}"),
         image_sha256: sha256_hex(&bytes),
         licence: None,

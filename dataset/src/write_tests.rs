@@ -328,7 +328,8 @@ fn edits_apply_to_new_and_old_rows() {
 fn rows_that_break_rules_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();
-    let cases: [(&str, fn(&mut PairRecord)); 6] = [
+    type Breaks = fn(&mut PairRecord);
+    let cases: [(&str, Breaks); 6] = [
         ("belongs to source", |r| r.source_id = "other".to_owned()),
         ("image path", |r| r.image.path = "../../x.png".to_owned()),
         ("image size", |r| r.width = 0),

@@ -107,7 +107,8 @@ fn each_fault_is_found_and_named() {
     // A row that is not in the ledger, a wrong hash, a broken picture, a wrong
     // size, a group in two splits: written through the library, which trusts
     // its caller in these.
-    let cases: [(&str, fn(&mut PairRecord)); 5] = [
+    type Breaks = fn(&mut PairRecord);
+    let cases: [(&str, Breaks); 5] = [
         ("sha256", |row| row.image_sha256 = "0".repeat(64)),
         ("decode", |row| {
             row.image.bytes.truncate(60);

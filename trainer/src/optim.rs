@@ -42,6 +42,7 @@ fn eps() -> f64 {
 }
 
 /// Values of one tensor as a flat array.
+#[allow(clippy::large_enum_variant, reason = "a handful live at a time")]
 enum Flat {
     Host(Vec<f32>),
     Device(Tensor<1>),

@@ -249,7 +249,7 @@ fn names(text: &str, spelling: &str) -> bool {
         let before = text[..at].chars().next_back().is_some_and(joined);
         let after = text[at + spelling.len()..].chars().next().is_some_and(joined);
         let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-        !(before && latin(spelling.chars().next())) && !(after && latin(spelling.chars().next_back()))
+        !(before && latin(spelling.chars().next()) || after && latin(spelling.chars().next_back()))
     })
 }
 

@@ -96,31 +96,11 @@ fn html(s: &Statistics, title: &str, sections: &[Section], pairs: &[Sample], lab
     let values = serde_json::json!({
         "s": s, "title": title, "sections": sections, "pairs": pairs, "labels": labels, "totals": totals,
     });
-    let context = template_value(&values);
+    let context = minijinja::value::Serde(&values);
     environment
         .get_template("page.html")
         .and_then(|page| page.render(context))
         .map_err(failed)
-}
-
-/// JSON as values of the template engine.
-fn template_value(value: &serde_json::Value) -> minijinja::Value {
-    use serde_json::Value as Json;
-    match value {
-        Json::Null => minijinja::Value::from(()),
-        Json::Bool(truth) => (*truth).into(),
-        Json::Number(number) => match number.as_i64() {
-            Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or(f64::NAN).into(),
-        },
-        Json::String(text) => text.as_str().into(),
-        Json::Array(items) => items.iter().map(template_value).collect(),
-        Json::Object(fields) => minijinja::Value::from_pairs(
-            fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), template_value(value))),
-        ),
-    }
 }
 
 /// Source, kind, and a count for each state of the ledger.

@@ -322,7 +322,7 @@ fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
         if dash && n.at(next) == ' ' && n.at(next + 1).is_ascii_digit() {
             next += 1;
         }
-        if !n.at(next).is_ascii_digit() && !(matches!(n.at(next), 'l' | 'I' | 'O' | 'S') && digit_shape_word(n, next)) {
+        if !(n.at(next).is_ascii_digit() || matches!(n.at(next), 'l' | 'I' | 'O' | 'S') && digit_shape_word(n, next)) {
             break;
         }
         out.push(if dash { '-' } else { '.' });

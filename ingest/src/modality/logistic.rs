@@ -119,9 +119,9 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         }
         for row in column + 1..n {
             let factor = a[row][column] / a[column][column];
-            for k in column..n {
-                let above = a[column][k];
-                a[row][k] -= factor * above;
+            let (above, below) = a.split_at_mut(row);
+            for (value, pivot) in below[0][column..].iter_mut().zip(&above[column][column..]) {
+                *value -= factor * pivot;
             }
             b[row] -= factor * b[column];
         }

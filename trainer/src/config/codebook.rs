@@ -149,7 +149,7 @@ impl StageConfig for CodebookConfig {
         }
         in_range("image_size", self.image_size, 8, 4096)?;
         in_range("levels in `multipliers`", self.multipliers.len(), 1, 8)?;
-        if self.image_size % self.stride() != 0 {
+        if !self.image_size.is_multiple_of(self.stride()) {
             bail!(
                 "key `image_size` is {}, which {} levels cannot halve; take a multiple of {}",
                 self.image_size,

@@ -226,7 +226,7 @@ impl StageConfig for KeepfitConfig {
         )?;
         in_range("proj_dim", self.proj_dim, 2, 8192)?;
         in_range("heads", self.heads, 1, 256)?;
-        if self.proj_dim % self.heads != 0 {
+        if !self.proj_dim.is_multiple_of(self.heads) {
             bail!(
                 "key `heads` is {}, which does not divide `proj_dim` = {}",
                 self.heads,

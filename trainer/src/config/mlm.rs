@@ -178,7 +178,7 @@ pub(super) fn check_text_shape(hidden: usize, layers: usize, heads: usize, inter
     in_range("text_layers", layers, 1, 96)?;
     in_range("text_heads", heads, 1, 256)?;
     in_range("text_intermediate", intermediate, 4, 65536)?;
-    if hidden % heads != 0 {
+    if !hidden.is_multiple_of(heads) {
         bail!("key `text_heads` is {heads}, which does not divide `text_hidden` = {hidden}");
     }
     Ok(())

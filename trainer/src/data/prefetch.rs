@@ -75,7 +75,7 @@ impl<T: Send + 'static> Prefetcher<T> {
     ///
     /// # Errors
     /// Preparing it failed, or there are no more steps.
-    pub fn next(&mut self) -> Result<T> {
+    pub fn next_batch(&mut self) -> Result<T> {
         let asked = Instant::now();
         let mut state = self.shared.lock();
         let step = state.wanted;
@@ -148,9 +148,9 @@ mod tests {
                 Ok(step * 2)
             });
             for step in 3..60 {
-                assert_eq!(prefetcher.next().unwrap(), step * 2);
+                assert_eq!(prefetcher.next_batch().unwrap(), step * 2);
             }
-            assert!(prefetcher.next().is_err());
+            assert!(prefetcher.next_batch().is_err());
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             Ok(step)
         });
         for step in 0..20u64 {
-            prefetcher.next().unwrap();
+            prefetcher.next_batch().unwrap();
             assert!(made.load(Ordering::SeqCst) <= step + 1 + 5, "depth exceeded at {step}");
         }
     }
@@ -175,9 +175,9 @@ mod tests {
             2 => panic!("a bug"),
             _ => Ok(step),
         });
-        assert_eq!(prefetcher.next().unwrap(), 0);
-        assert_eq!(prefetcher.next().unwrap_err().to_string(), "broken row");
-        assert!(prefetcher.next().unwrap_err().to_string().contains("step 2"));
-        assert_eq!(prefetcher.next().unwrap(), 3);
+        assert_eq!(prefetcher.next_batch().unwrap(), 0);
+        assert_eq!(prefetcher.next_batch().unwrap_err().to_string(), "broken row");
+        assert!(prefetcher.next_batch().unwrap_err().to_string().contains("step 2"));
+        assert_eq!(prefetcher.next_batch().unwrap(), 3);
     }
 }

@@ -135,6 +135,7 @@ impl Embeddings {
 }
 
 /// Who attends to whom among the rows of a batch.
+#[allow(clippy::large_enum_variant, reason = "one lives per forward pass")]
 enum Layout {
     /// Sequences of the given rows (CPU).
     Segments(Vec<Segment>),
