@@ -161,7 +161,8 @@ fn foreign_objects(path: &Path) -> Result<Vec<String>> {
             PickleValue::List(items) => items.iter().for_each(|item| collect(item, names)),
             PickleValue::Dict(entries) => entries.values().for_each(|item| collect(item, names)),
             PickleValue::Unsupported(name) if !ORDINARY.iter().any(|prefix| name.starts_with(prefix)) => {
-                names.insert(name.clone());
+                // Protocol 2 writes Python 2's name of the module that Python 3 calls `builtins`.
+                names.insert(name.replacen("__builtin__.", "builtins.", 1));
             }
             _ => {}
         }
