@@ -76,7 +76,7 @@ fn class_probabilities(unit: &[f64], texts: &Rows, scale: f64) -> Vec<f64> {
     logits
 }
 
-/// Trains on `train` with class indices `labels` and returns the probabilities of `test`, [rows][classes].
+/// Trains on `train` with class indices `labels` and returns the probabilities of `test`, `[rows][classes]`.
 pub fn probabilities(
     train: &Rows,
     labels: &[usize],

@@ -19,7 +19,7 @@ const TOLERANCE: f64 = 1e-9;
 
 /// Probabilities of the test rows and how the solver ended.
 pub struct ProbeResult {
-    /// [rows][classes]; classes without a training row have probability 0.
+    /// `[rows][classes]`; classes without a training row have probability 0.
     pub probabilities: Vec<Vec<f64>>,
     /// How the solver ended.
     pub outcome: Outcome,

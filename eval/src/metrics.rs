@@ -119,7 +119,7 @@ pub(crate) fn ranking_scores(
     (hits > 0.0 && misses > 0.0).then(|| (area / (hits * misses), precision_sum / hits))
 }
 
-/// Per-class scores of the classes present in `truth`. `scores` is [rows][classes].
+/// Per-class scores of the classes present in `truth`. `scores` is `[rows][classes]`.
 pub fn per_class(truth: &[usize], scores: &[Vec<f64>]) -> Result<Vec<ClassScores>> {
     let classes = scores.first().map_or(0, Vec::len);
     let predicted: Vec<usize> = scores.iter().map(|s| argmax(s)).collect();

@@ -146,7 +146,7 @@ pub struct FoldOutcome {
     pub probabilities: Vec<Vec<f64>>,
     /// Scores of each class present.
     pub classes: Vec<ClassScores>,
-    /// Counts, [true][predicted].
+    /// Counts, `[true][predicted]`.
     pub confusion: Vec<Vec<u64>>,
     /// Reliability bins.
     pub calibration: Vec<CalibrationBin>,

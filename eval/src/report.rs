@@ -101,7 +101,7 @@ pub struct RunReport {
     pub images: usize,
     /// Per-class means.
     pub classes: Vec<ClassReport>,
-    /// Counts over all folds (zero-shot: the one distinct fold), [true][predicted].
+    /// Counts over all folds (zero-shot: the one distinct fold), `[true][predicted]`.
     pub confusion: Vec<Vec<u64>>,
     /// Reliability bins over the same folds: rows, mean confidence, accuracy.
     pub calibration: Vec<(u64, f64, f64)>,

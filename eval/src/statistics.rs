@@ -34,7 +34,7 @@ pub struct Intervals {
 pub struct FoldPredictions<'a> {
     /// Rows of the image table that the fold tests.
     pub rows: &'a [usize],
-    /// [test rows][classes].
+    /// `[test rows][classes]`.
     pub probabilities: &'a [Vec<f64>],
 }
 

@@ -40,7 +40,7 @@ fn predict(x: &[f64], texts: &Rows, keys: &[f64], labels: &[usize]) -> Vec<f64> 
     logits
 }
 
-/// Tip-Adapter without training: probabilities of `test`, [rows][classes].
+/// Tip-Adapter without training: probabilities of `test`, `[rows][classes]`.
 pub fn probabilities(train: &Rows, labels: &[usize], test: &Rows, texts: &Rows) -> Vec<Vec<f64>> {
     test.iter().map(|x| predict(x, texts, &train.values, labels)).collect()
 }

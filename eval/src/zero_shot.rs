@@ -2,7 +2,7 @@
 
 use crate::vectors::{Rows, dot, softmax};
 
-/// Class probabilities [rows][classes] of projected images against projected class texts.
+/// Class probabilities `[rows][classes]` of projected images against projected class texts.
 ///
 /// `scale` is the exponential of the learnt log scale.
 pub fn probabilities(images: &Rows, texts: &Rows, scale: f64) -> Vec<Vec<f64>> {

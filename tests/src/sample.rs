@@ -34,8 +34,11 @@ impl SampleSize {
     };
 }
 
+/// Class folders and what their pictures show.
+type Classes = &'static [(&'static str, Finding)];
+
 /// The labelled sets: folder, modality, classes.
-pub const LABELLED: &[(&str, Modality, &[(&str, Finding)])] = &[
+pub const LABELLED: &[(&str, Modality, Classes)] = &[
     (
         "cfp",
         Modality::Cfp,

@@ -24,7 +24,7 @@ pub struct Measures {
     pub line_contrast: f64,
 }
 
-/// Names of the measures in [`Measures::values`].
+/// Names of the measures in `Measures::values`.
 pub const NAMES: [&str; 6] = [
     "saturation",
     "paper",

@@ -95,7 +95,7 @@ impl<T: Send + 'static> Prefetcher<T> {
         batch
     }
 
-    /// Time spent waiting in [`Prefetcher::next`] since the last call of this function.
+    /// Time spent waiting in [`Prefetcher::next_batch`] since the last call of this function.
     pub fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
     }

@@ -8,9 +8,9 @@ use crate::model::ibq::Quantized;
 pub struct QuantisationLoss {
     /// mean (z_q − z)²
     pub straight_through: Tensor<1>,
-    /// mean (sg[z_hard] − z)²
+    /// `mean (sg[z_hard] − z)²`
     pub commitment: Tensor<1>,
-    /// mean (z_hard − sg[z])²
+    /// `mean (z_hard − sg[z])²`
     pub codebook: Tensor<1>,
     /// straight_through + commitment + beta·codebook
     pub total: Tensor<1>,

@@ -36,7 +36,7 @@ impl Quantizer {
     ///
     /// The reference takes index = onehot − sg(p) + p and z_q = index·C with p = softmax(z·Cᵀ). In value
     /// that is the chosen row; its gradient is g·Cᵀ through p for z (and C inside the logits) and
-    /// onehotᵀ·g for C. The same gradients come from C[code] + (p·sg(C) − sg(p·sg(C))).
+    /// onehotᵀ·g for C. The same gradients come from `C[code] + (p·sg(C) − sg(p·sg(C)))`.
     pub fn forward(&self, z: Tensor<2>) -> Quantized {
         let logits = z.matmul(self.codebook.clone().transpose());
         let [tokens, _] = logits.dims();
@@ -53,7 +53,7 @@ impl Quantizer {
     }
 
     /// Codes `[n]` and quantised tokens `[n, width]` of z `[n, width]`, with the same gradients as
-    /// [`Quantizer::forward`] but never more than [`CHUNK_ELEMENTS`] logits at a time.
+    /// [`Quantizer::forward`] but never more than `CHUNK_ELEMENTS` logits at a time.
     ///
     /// With g the gradient of z_q and p = softmax(z·Cᵀ): a = g·Cᵀ, d = p∘(a − ⟨a, p⟩), dz = d·C and,
     /// unless the codebook is frozen, dC = onehotᵀ·g + dᵀ·z.

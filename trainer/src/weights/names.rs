@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn layouts_and_their_targets() {
-        let kind = |keys: &[&'static str]| layout(keys.to_vec().into_iter());
+        let kind = |keys: &[&'static str]| layout(keys.iter().copied());
         assert_eq!(kind(&["bert.x", "cls.predictions.bias"]), Layout::BertWithHead);
         assert_eq!(
             kind(&["encoder.conv_in.weight", "quantize.embedding.weight"]),
