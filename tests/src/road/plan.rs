@@ -224,6 +224,11 @@ fn closing_steps(steps: &mut Vec<Step>, out: &Path, sets: &[LabelledSet], models
     }
     for (modality, run) in models {
         let name = format!("card-{}", modality.to_lowercase());
-        steps.push(Step::new(&name, "data-cards", &["model", &text(run)]));
+        let report = text(&out.join("eval").join(modality.to_lowercase()).join("report.json"));
+        steps.push(Step::new(
+            &name,
+            "data-cards",
+            &["model", &text(run), "--report", &report],
+        ));
     }
 }

@@ -9,7 +9,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ingest", &["dataset"]),
     ("trainer", &["dataset"]),
     ("eval", &["dataset", "trainer"]),
-    ("data-cards", &["dataset", "eval"]),
+    ("data-cards", &["dataset"]),
     ("tests", &["dataset", "ingest", "trainer", "eval", "data-cards"]),
 ];
 
