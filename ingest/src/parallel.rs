@@ -124,9 +124,15 @@ mod tests {
     #[test]
     fn an_error_stops_the_run() {
         let items: Vec<usize> = (0..100).collect();
-        let result = map_ordered(&items, 3, || (), |(), &i| i, |_, value| {
-            if value == 10 { Err("enough") } else { Ok(()) }
-        });
+        let result = map_ordered(
+            &items,
+            3,
+            || (),
+            |(), &i| i,
+            |_, value| {
+                if value == 10 { Err("enough") } else { Ok(()) }
+            },
+        );
         assert_eq!(result, Err("enough"));
     }
 }

@@ -19,8 +19,7 @@ pub fn quality_flags(image: &RgbImage) -> Vec<String> {
     if sharpness(&gray) < LEAST_SHARPNESS {
         flags.push("blurred");
     }
-    let mean = gray.pixels().map(|p| f64::from(p.0[0])).sum::<f64>()
-        / f64::from(gray.width() * gray.height()).max(1.0);
+    let mean = gray.pixels().map(|p| f64::from(p.0[0])).sum::<f64>() / f64::from(gray.width() * gray.height()).max(1.0);
     if mean < DARK {
         flags.push("dark");
     }

@@ -131,9 +131,7 @@ pub fn run_fit(arguments: &ModalityFitArgs) -> anyhow::Result<Outcome> {
         &inputs,
         arguments.jobs,
         || (),
-        |(), (path, modality, source)| {
-            open_page(path).map(|page| sample(&page.image, *modality, source))
-        },
+        |(), (path, modality, source)| open_page(path).map(|page| sample(&page.image, *modality, source)),
         |_, result| -> anyhow::Result<()> {
             match result {
                 Ok(s) => samples.push(s),
@@ -153,10 +151,7 @@ pub fn run_fit(arguments: &ModalityFitArgs) -> anyhow::Result<Outcome> {
 }
 
 /// Images in the folders CFP, FFA, OCT, OTHER (any case) with the source that the manifest names.
-fn labelled_images(
-    folder: &Path,
-    manifest: &Path,
-) -> anyhow::Result<Vec<(PathBuf, Modality, String)>> {
+fn labelled_images(folder: &Path, manifest: &Path) -> anyhow::Result<Vec<(PathBuf, Modality, String)>> {
     let mut reader = csv::Reader::from_path(manifest)
         .with_context(|| format!("{}: cannot read the manifest", manifest.display()))?;
     let header = reader.headers()?.clone();
@@ -176,12 +171,9 @@ fn labelled_images(
         );
     }
     let mut out = Vec::new();
-    for entry in walkdir::WalkDir::new(folder).sort_by(|a, b| {
-        dataset::fs::natural_cmp(
-            &a.file_name().to_string_lossy(),
-            &b.file_name().to_string_lossy(),
-        )
-    }) {
+    for entry in walkdir::WalkDir::new(folder)
+        .sort_by(|a, b| dataset::fs::natural_cmp(&a.file_name().to_string_lossy(), &b.file_name().to_string_lossy()))
+    {
         let entry = entry.with_context(|| format!("{}: cannot list", folder.display()))?;
         if !entry.file_type().is_file() {
             continue;
@@ -205,10 +197,7 @@ fn labelled_images(
 /// Accuracy when each collection is judged by what the others taught. A collection
 /// is a source's images of one modality.
 fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
-    let groups: BTreeSet<(String, Modality)> = samples
-        .iter()
-        .map(|s| (s.source.clone(), s.modality))
-        .collect();
+    let groups: BTreeSet<(String, Modality)> = samples.iter().map(|s| (s.source.clone(), s.modality)).collect();
     let mut tables = serde_json::Map::new();
     for method in ["tree", "kmeans"] {
         let mut confusion: BTreeMap<(Modality, Modality), usize> = BTreeMap::new();

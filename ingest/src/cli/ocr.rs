@@ -69,9 +69,7 @@ fn read_image(engine: &mut dyn OcrEngine, path: &Path) -> Result<String, String>
         path: &path.display().to_string(),
         language: text.language,
         text: text.text(),
-        confidence: crate::ocr::mean_confidence(
-            text.lines.iter().map(|l| (l.text.as_str(), l.confidence)),
-        ),
+        confidence: crate::ocr::mean_confidence(text.lines.iter().map(|l| (l.text.as_str(), l.confidence))),
         lines: text
             .lines
             .into_iter()

@@ -64,8 +64,7 @@ pub fn run(arguments: &PanelsArgs) -> anyhow::Result<Outcome> {
 
 fn find_panels(engine: &mut dyn OcrEngine, path: &Path) -> Result<String, String> {
     let page = open_page(path)?;
-    let layout =
-        analyse_page(engine, &page.image).map_err(|e| format!("{}: {e}", path.display()))?;
+    let layout = analyse_page(engine, &page.image).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut answer = Answer {
         path: path.display().to_string(),
         panels: Vec::new(),

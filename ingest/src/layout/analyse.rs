@@ -16,7 +16,7 @@ use crate::ocr::prepare::to_gray;
 use crate::ocr::{OcrEngine, OcrError, OcrLine};
 
 /// Version of the layout code: part of the key under which results are kept.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// A panel on the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,10 +69,7 @@ pub struct PageLayout {
 }
 
 /// Finds figures, panels and captions of a page.
-pub fn analyse_page(
-    engine: &mut dyn OcrEngine,
-    page: &RgbImage,
-) -> Result<PageLayout, OcrError> {
+pub fn analyse_page(engine: &mut dyn OcrEngine, page: &RgbImage) -> Result<PageLayout, OcrError> {
     let sheet = Sheet::new(page);
     let gray = sheet.upright(to_gray(page));
     let blocks = find_blocks(&sheet);

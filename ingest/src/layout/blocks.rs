@@ -29,7 +29,11 @@ pub fn find_blocks(sheet: &Sheet) -> Vec<Rect> {
     for component in components(&sheet.ink, sheet.width(), &sheet.bounds()) {
         let bbox = component.bbox;
         let fill = component.pixels as f64 / bbox.area().max(1) as f64;
-        let floor = if fill >= SOLID_FILL { least } else { sparse_least.max(least) };
+        let floor = if fill >= SOLID_FILL {
+            least
+        } else {
+            sparse_least.max(least)
+        };
         if bbox.short_side() < floor {
             continue;
         }
@@ -50,12 +54,8 @@ fn shave(sheet: &Sheet, bbox: &Rect) -> Rect {
     const THIN: f64 = 0.04;
     let limit_x = bbox.width() / 10;
     let limit_y = bbox.height() / 10;
-    let column = |x: i32| {
-        (bbox.y0..bbox.y1).filter(|&y| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.height())
-    };
-    let row = |y: i32| {
-        (bbox.x0..bbox.x1).filter(|&x| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.width())
-    };
+    let column = |x: i32| (bbox.y0..bbox.y1).filter(|&y| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.height());
+    let row = |y: i32| (bbox.x0..bbox.x1).filter(|&x| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.width());
     let mut out = *bbox;
     while out.x0 - bbox.x0 < limit_x && column(out.x0) < THIN {
         out.x0 += 1;
@@ -80,9 +80,7 @@ fn merge_overlapping(blocks: &mut Vec<Rect>) {
     while index < blocks.len() {
         let hit = (index + 1..blocks.len()).find(|&other| {
             let both = blocks[index].intersection(&blocks[other]);
-            !both.is_empty()
-                && both.area() as f64
-                    > INSIDE * blocks[index].area().min(blocks[other].area()) as f64
+            !both.is_empty() && both.area() as f64 > INSIDE * blocks[index].area().min(blocks[other].area()) as f64
         });
         match hit {
             Some(other) => {

@@ -102,7 +102,10 @@ fn read_candidate(
     }
     let first = sheet.to_upright(&region.lines[0]).grown(2);
     let (languages, line) = read_line(engine, page, &first)?;
-    tracing::debug!("first line {first:?} {languages:?}: {:?}", line.as_ref().map(|l| &l.text));
+    tracing::debug!(
+        "first line {first:?} {languages:?}: {:?}",
+        line.as_ref().map(|l| &l.text)
+    );
     let Some(line) = line.filter(|l| find_caption_start(&l.text).is_some()) else {
         return Ok(None);
     };
@@ -162,7 +165,12 @@ fn read_all(
     let rect = sheet.to_upright(&region.bbox).grown(RIM);
     let lines: Vec<Rect> = region.lines.iter().map(|l| sheet.to_upright(l)).collect();
     let text = read_region(engine, page, &rect, &lines, languages)?;
-    tracing::debug!("region {rect:?} of {} lines, {}: {}", lines.len(), text.language, text.text());
+    tracing::debug!(
+        "region {rect:?} of {} lines, {}: {}",
+        lines.len(),
+        text.language,
+        text.text()
+    );
     Ok(text.lines)
 }
 
@@ -172,11 +180,7 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     let lines = restore_lost_head(lines);
     for line in lines {
         match find_caption_start(&line.text) {
-            Some(start)
-                if !out
-                    .last()
-                    .is_some_and(|(no, _)| same_figure(no, &start.figure_no)) =>
-            {
+            Some(start) if !out.last().is_some_and(|(no, _)| same_figure(no, &start.figure_no)) => {
                 out.push((start.figure_no, vec![line]));
             }
             _ => {
@@ -194,7 +198,10 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
 /// A region that begins with the bare number of the caption that follows in it is
 /// the same caption in another language: its 图 was lost and is put back.
 fn restore_lost_head(mut lines: Vec<OcrLine>) -> Vec<OcrLine> {
-    let number = lines.iter().find_map(|l| find_caption_start(&l.text)).map(|s| s.figure_no);
+    let number = lines
+        .iter()
+        .find_map(|l| find_caption_start(&l.text))
+        .map(|s| s.figure_no);
     if let (Some(number), Some(first)) = (number, lines.first_mut())
         && find_caption_start(&first.text).is_none()
         && begins_with_number(&first.text)
@@ -209,11 +216,7 @@ fn restore_lost_head(mut lines: Vec<OcrLine>) -> Vec<OcrLine> {
 }
 
 /// A caption from its lines; `None` for no lines.
-pub fn caption_of(
-    sheet: &Sheet,
-    figure_no: Option<String>,
-    lines: Vec<OcrLine>,
-) -> Option<CaptionRegion> {
+pub fn caption_of(sheet: &Sheet, figure_no: Option<String>, lines: Vec<OcrLine>) -> Option<CaptionRegion> {
     let boxes: Vec<Rect> = lines.iter().map(|l| sheet.from_upright(&l.rect())).collect();
     let bbox = hull(&boxes)?;
     let text = paragraphs(&lines);
@@ -238,29 +241,23 @@ fn paragraphs(lines: &[OcrLine]) -> String {
             part.push(&line.text);
         }
     }
-    parts
-        .into_iter()
-        .map(join_lines)
-        .collect::<Vec<_>>()
-        .join("\n")
+    parts.into_iter().map(join_lines).collect::<Vec<_>>().join("\n")
 }
 
 /// A Chinese and an English caption of one number belong to one figure.
 fn join_same_figures(captions: Vec<CaptionRegion>) -> Vec<CaptionRegion> {
     let mut out: Vec<CaptionRegion> = Vec::new();
     for caption in captions {
-        let home = out.iter_mut().find(|c| {
-            matches!((&c.figure_no, &caption.figure_no), (Some(a), Some(b)) if same_figure(a, b))
-        });
+        let home = out
+            .iter_mut()
+            .find(|c| matches!((&c.figure_no, &caption.figure_no), (Some(a), Some(b)) if same_figure(a, b)));
         match home {
             Some(first) => {
                 first.bbox = first.bbox.union(&caption.bbox);
                 first.text = format!("{}\n{}", first.text, caption.text);
                 first.language = language_of(&first.text).to_owned();
                 first.lines.extend(caption.lines);
-                first.confidence = mean_confidence(
-                    first.lines.iter().map(|l| (l.text.as_str(), l.confidence)),
-                );
+                first.confidence = mean_confidence(first.lines.iter().map(|l| (l.text.as_str(), l.confidence)));
             }
             None => out.push(caption),
         }

@@ -93,10 +93,7 @@ mod tests {
 
     fn mask(rows: &[&str]) -> (Vec<bool>, usize) {
         let width = rows[0].len();
-        (
-            rows.iter().flat_map(|r| r.bytes().map(|b| b == b'#')).collect(),
-            width,
-        )
+        (rows.iter().flat_map(|r| r.bytes().map(|b| b == b'#')).collect(), width)
     }
 
     #[test]
@@ -113,6 +110,12 @@ mod tests {
     fn the_area_limits_the_search() {
         let (bits, width) = mask(&["##", "##"]);
         let found = components(&bits, width, &Rect::new(1, 0, 2, 1));
-        assert_eq!(found, [Component { bbox: Rect::new(1, 0, 2, 1), pixels: 1 }]);
+        assert_eq!(
+            found,
+            [Component {
+                bbox: Rect::new(1, 0, 2, 1),
+                pixels: 1
+            }]
+        );
     }
 }

@@ -82,7 +82,12 @@ pub fn dark_level(sheet: &Sheet, block: &Rect) -> u8 {
 impl<'a> Grid<'a> {
     /// A view of `region` for cuts along `axis`.
     pub fn new(sheet: &'a Sheet, region: Rect, axis: Axis, dark: u8) -> Self {
-        Self { sheet, region, axis, dark }
+        Self {
+            sheet,
+            region,
+            axis,
+            dark,
+        }
     }
 
     /// Number of candidate positions.
@@ -158,9 +163,7 @@ impl<'a> Grid<'a> {
         let mut off = 0.0;
         for across in 0..breadth {
             let p = self.pixel(position, across);
-            off += (0..3)
-                .map(|c| (f64::from(p[c]) - mean[c]).abs())
-                .fold(0.0, f64::max);
+            off += (0..3).map(|c| (f64::from(p[c]) - mean[c]).abs()).fold(0.0, f64::max);
         }
         off / f64::from(breadth.max(1)) < FLAT
     }
@@ -183,16 +186,8 @@ fn evidence(grid: &Grid<'_>, position: i32) -> Evidence {
     let length = grid.length();
     let clamp = |p: i32| p.clamp(0, length - 1);
     let (near_a, near_b) = (clamp(position - 2), clamp(position + 1));
-    let (far_a, far_b) = (
-        clamp(position - 2 - STEP_SPAN),
-        clamp(position + 1 + STEP_SPAN),
-    );
-    let distance = |a: [u8; 3], b: [u8; 3]| {
-        (0..3)
-            .map(|c| a[c].abs_diff(b[c]))
-            .max()
-            .map_or(0.0, f64::from)
-    };
+    let (far_a, far_b) = (clamp(position - 2 - STEP_SPAN), clamp(position + 1 + STEP_SPAN));
+    let distance = |a: [u8; 3], b: [u8; 3]| (0..3).map(|c| a[c].abs_diff(b[c])).max().map_or(0.0, f64::from);
     let breadth = grid.breadth();
     let (mut support, mut against, mut jump) = (0.0, 0.0, 0.0);
     for across in 0..breadth {
@@ -203,9 +198,7 @@ fn evidence(grid: &Grid<'_>, position: i32) -> Evidence {
         if class_a != CONTENT && class_a == class_b {
             continue;
         }
-        let rough = (distance(a, grid.pixel(far_a, across))
-            + distance(b, grid.pixel(far_b, across)))
-            / 2.0;
+        let rough = (distance(a, grid.pixel(far_a, across)) + distance(b, grid.pixel(far_b, across))) / 2.0;
         if d > LEAST_JUMP + 1.2 * rough {
             support += 1.0;
         } else if d > LEAST_JUMP * 0.5 + rough {
@@ -269,10 +262,7 @@ pub fn find_cuts(sheet: &Sheet, region: &Rect, axis: Axis, dark: u8, least: i32)
     // Of cuts that lie close together the best one stands for all.
     let mut kept: Vec<Cut> = Vec::new();
     for cut in cuts {
-        if kept
-            .iter()
-            .all(|k| (k.position - cut.position).abs() > least / 3)
-        {
+        if kept.iter().all(|k| (k.position - cut.position).abs() > least / 3) {
             kept.push(cut);
         }
     }
@@ -307,7 +297,11 @@ fn gutter_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec
             let width = f64::from(end - start);
             let broad = (width / f64::from(parts) - 0.25).clamp(0.0, 0.5);
             cuts.push(Cut {
-                kind: if dark { CutKind::DarkGutter } else { CutKind::LightGutter },
+                kind: if dark {
+                    CutKind::DarkGutter
+                } else {
+                    CutKind::LightGutter
+                },
                 axis: grid.axis,
                 position: origin + end,
                 first_end: origin + start,
@@ -336,6 +330,8 @@ fn is_sharp_rim(grid: &Grid<'_>, position: i32) -> bool {
     })
 }
 
+/// Brings the evidence of seams below that of gutters.
+const SEAM_SCALE: f64 = 0.8;
 /// Shares at which equal panels meet.
 const EVEN_SHARES: [f64; 5] = [0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.75];
 /// Distance from such a share that still counts.
@@ -346,7 +342,7 @@ const EVEN_BONUS: f64 = 0.12;
 /// Single lines across which the picture jumps.
 fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<Cut> {
     /// Cuts below this are noise.
-    const FLOOR: f64 = 0.38;
+    const FLOOR: f64 = 0.31;
     let length = grid.length();
     let breadth = f64::from(grid.breadth());
     let all: Vec<Evidence> = (0..length).map(|p| evidence(grid, p)).collect();
@@ -387,7 +383,13 @@ fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<C
         let share = f64::from(position) / f64::from(length);
         let even = EVEN_SHARES.iter().any(|s| (share - s).abs() < EVEN_SLACK);
         let found = seam.max(tangent);
-        let score = if even && found > 0.25 { found + EVEN_BONUS } else { found };
+        // A gutter is surer than any seam.
+        let raw = if even && found > 0.36 {
+            found + EVEN_BONUS
+        } else {
+            found
+        };
+        let score = SEAM_SCALE * raw.min(1.2);
         if score >= FLOOR {
             let best_near = (-3..=3).all(|d| {
                 all.get(usize::try_from(position + d).unwrap_or(usize::MAX))

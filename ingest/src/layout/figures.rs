@@ -19,10 +19,8 @@ pub fn assign_blocks(blocks: &[Rect], captions: &[Rect]) -> Vec<Option<usize>> {
     let best = [Placement::Below, Placement::Above, Placement::Beside]
         .into_iter()
         .map(|placement| {
-            let choice: Vec<Option<(usize, i32)>> = blocks
-                .iter()
-                .map(|block| nearest(block, captions, placement))
-                .collect();
+            let choice: Vec<Option<(usize, i32)>> =
+                blocks.iter().map(|block| nearest(block, captions, placement)).collect();
             let unserved = choice.iter().filter(|c| c.is_none()).count();
             let idle = (0..captions.len())
                 .filter(|i| !choice.iter().flatten().any(|(c, _)| c == i))
@@ -38,9 +36,7 @@ pub fn assign_blocks(blocks: &[Rect], captions: &[Rect]) -> Vec<Option<usize>> {
         .zip(best)
         .map(|(block, choice)| {
             choice.map(|(index, _)| index).or_else(|| {
-                (0..captions.len()).min_by_key(|&i| {
-                    block.gap_x(&captions[i]).max(block.gap_y(&captions[i]))
-                })
+                (0..captions.len()).min_by_key(|&i| block.gap_x(&captions[i]).max(block.gap_y(&captions[i])))
             })
         })
         .collect()

@@ -78,12 +78,7 @@ impl Rect {
 
     /// Grown by `margin` on every side.
     pub fn grown(&self, margin: i32) -> Self {
-        Self::new(
-            self.x0 - margin,
-            self.y0 - margin,
-            self.x1 + margin,
-            self.y1 + margin,
-        )
+        Self::new(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + margin)
     }
 
     /// Clipped to an image of `width` x `height`.

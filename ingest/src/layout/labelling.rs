@@ -62,22 +62,19 @@ fn by_print_alone(labels: &[String], printed: &[Option<PrintedLetter>]) -> Vec<O
 }
 
 /// Row by row or column by column: whichever the printed letters speak for.
-fn by_order(
-    panels: &[Rect],
-    labels: &[String],
-    printed: &[Option<PrintedLetter>],
-) -> (Vec<Option<String>>, Labelling) {
+fn by_order(panels: &[Rect], labels: &[String], printed: &[Option<PrintedLetter>]) -> (Vec<Option<String>>, Labelling) {
     let rows: Vec<usize> = (0..panels.len()).collect();
     let columns = column_order(panels);
     let agreement = |order: &[usize]| -> (usize, usize) {
         // order[k] = panel that shows label k
-        order.iter().enumerate().fold((0, 0), |(yes, no), (k, &panel)| {
-            match &printed[panel] {
+        order
+            .iter()
+            .enumerate()
+            .fold((0, 0), |(yes, no), (k, &panel)| match &printed[panel] {
                 Some(p) if p.label == labels[k] => (yes + 1, no),
                 Some(_) => (yes, no + 1),
                 None => (yes, no),
-            }
-        })
+            })
     };
     let (row_yes, row_no) = agreement(&rows);
     let (col_yes, col_no) = agreement(&columns);
@@ -91,7 +88,11 @@ fn by_order(
         names[panel] = Some(labels[k].clone());
     }
     if no == 0 {
-        let how = if yes == panels.len() { Labelling::Printed } else { Labelling::Order };
+        let how = if yes == panels.len() {
+            Labelling::Printed
+        } else {
+            Labelling::Order
+        };
         return (names, how);
     }
     // An order of its own, read in full and without repeats, is taken as printed.
@@ -113,9 +114,9 @@ fn column_order(panels: &[Rect]) -> Vec<usize> {
     let mut out = Vec::new();
     while !rest.is_empty() {
         let first = panels[rest[0]];
-        let (mut column, others): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|&i| {
-            2 * panels[i].overlap_x(&first) >= panels[i].width().min(first.width())
-        });
+        let (mut column, others): (Vec<usize>, Vec<usize>) = rest
+            .into_iter()
+            .partition(|&i| 2 * panels[i].overlap_x(&first) >= panels[i].width().min(first.width()));
         column.sort_by_key(|&i| (panels[i].y0, panels[i].x0));
         out.extend(column);
         rest = others;
@@ -258,7 +259,11 @@ mod tests {
         ];
         for (caption, print, expected, how) in cases {
             let (found, labelling) = label_panels(&grid(2, 2), &labels(caption), &read(print));
-            assert_eq!((names(&found).as_str(), labelling), (expected, how), "{caption} | {print}");
+            assert_eq!(
+                (names(&found).as_str(), labelling),
+                (expected, how),
+                "{caption} | {print}"
+            );
         }
     }
 

@@ -64,8 +64,7 @@ pub fn read_letters(
     let mut best = none;
     let mut most = 0;
     let mut consider = |found: Vec<Option<PrintedLetter>>| {
-        let distinct: std::collections::BTreeSet<&str> =
-            found.iter().flatten().map(|p| p.label.as_str()).collect();
+        let distinct: std::collections::BTreeSet<&str> = found.iter().flatten().map(|p| p.label.as_str()).collect();
         // A place where every panel bears the same letter is texture.
         if distinct.len() > most {
             most = distinct.len();
@@ -88,7 +87,11 @@ pub fn read_letters(
         consider(found);
     }
     // One letter alone among several panels proves nothing.
-    Ok(if most >= 2 || panels.len() < 2 { best } else { vec![None; panels.len()] })
+    Ok(if most >= 2 || panels.len() < 2 {
+        best
+    } else {
+        vec![None; panels.len()]
+    })
 }
 
 /// The characters that labels are made of.
@@ -229,7 +232,10 @@ fn letter_shapes(gray: &GrayImage, window: &Rect, light: bool) -> Vec<Rect> {
                 && (0.12..0.93).contains(&fill)
         })
         .filter_map(|c| {
-            let outer = c.bbox.grown(2).intersection(&Rect::new(0, 0, width as i32, height as i32));
+            let outer = c
+                .bbox
+                .grown(2)
+                .intersection(&Rect::new(0, 0, width as i32, height as i32));
             let (mut ink, mut ground, mut n_ink, mut n_ground) = (0.0, 0.0, 0.0, 0.0);
             let mut rim_ink = 0;
             let mut rim = 0;
@@ -267,7 +273,9 @@ fn cut(gray: &GrayImage, rect: &Rect, light: bool) -> GrayImage {
         let v = gray.get_pixel(rect.x0 as u32 + x, rect.y0 as u32 + y).0[0];
         Luma([if light { 255 - v } else { v }])
     });
-    let (low, high) = image.pixels().fold((255u8, 0u8), |(l, h), p| (l.min(p.0[0]), h.max(p.0[0])));
+    let (low, high) = image
+        .pixels()
+        .fold((255u8, 0u8), |(l, h), p| (l.min(p.0[0]), h.max(p.0[0])));
     let span = f32::from(high.saturating_sub(low)).max(1.0);
     let stretched = GrayImage::from_fn(image.width(), image.height(), |x, y| {
         let v = f32::from(image.get_pixel(x, y).0[0].saturating_sub(low)) / span;
@@ -330,8 +338,16 @@ mod tests {
 
     #[test]
     fn marks_belong_to_the_nearest_panel() {
-        let panels = [Rect::new(0, 0, 100, 100), Rect::new(110, 0, 210, 100), Rect::new(0, 130, 100, 230)];
-        let marks = [Rect::new(45, 105, 55, 117), Rect::new(155, 105, 165, 117), Rect::new(45, 235, 55, 247)];
+        let panels = [
+            Rect::new(0, 0, 100, 100),
+            Rect::new(110, 0, 210, 100),
+            Rect::new(0, 130, 100, 230),
+        ];
+        let marks = [
+            Rect::new(45, 105, 55, 117),
+            Rect::new(155, 105, 165, 117),
+            Rect::new(45, 235, 55, 247),
+        ];
         assert_eq!(marks_of(&panels, &marks, Place::Under), [(0, 0), (1, 1), (2, 2)]);
         assert_eq!(marks_of(&panels, &marks, Place::Over), [(2, 0)]);
     }
@@ -341,12 +357,23 @@ mod tests {
         let gray = GrayImage::from_fn(400, 400, |x, y| {
             let stem = (8..12).contains(&x) && (8..30).contains(&y);
             let foot = (8..24).contains(&x) && (26..30).contains(&y);
-            Luma([if stem || foot { 250 } else { 40 + ((x * 7 + y * 3) % 30) as u8 }])
+            Luma([if stem || foot {
+                250
+            } else {
+                40 + ((x * 7 + y * 3) % 30) as u8
+            }])
         });
         let window = corner_window(&Rect::new(0, 0, 400, 400), Place::TopLeft);
         assert_eq!(letter_shapes(&gray, &window, true), [Rect::new(8, 8, 24, 30)]);
         assert!(letter_shapes(&gray, &window, false).is_empty());
-        assert!(letter_shapes(&gray, &corner_window(&Rect::new(0, 0, 400, 400), Place::BottomRight), true).is_empty());
+        assert!(
+            letter_shapes(
+                &gray,
+                &corner_window(&Rect::new(0, 0, 400, 400), Place::BottomRight),
+                true
+            )
+            .is_empty()
+        );
     }
 
     #[test]

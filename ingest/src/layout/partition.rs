@@ -26,8 +26,8 @@ impl Default for PartitionOptions {
     fn default() -> Self {
         Self {
             expected: None,
-            threshold: 0.6,
-            weak_threshold: 0.4,
+            threshold: 0.48,
+            weak_threshold: 0.33,
             strong_threshold: 0.9,
         }
     }
@@ -42,6 +42,7 @@ pub struct Panel {
     pub confidence: f64,
 }
 
+#[derive(Clone)]
 struct Node {
     bbox: Rect,
     /// Which block it is part of.
@@ -54,13 +55,12 @@ struct Node {
 }
 
 /// Cuts `blocks` (sheet boxes of one figure) into panels, in reading order.
-pub fn partition(
-    sheet: &Sheet,
-    blocks: &[Rect],
-    least: i32,
-    options: &PartitionOptions,
-) -> Vec<Panel> {
-    let mut nodes: Vec<Node> = blocks
+///
+/// Best evidence first is wrong for some ragged figures (a column cut first hides
+/// the row below it). When the caption's number is missed, the other likely first
+/// cuts are tried, and the first that leads to the number is taken.
+pub fn partition(sheet: &Sheet, blocks: &[Rect], least: i32, options: &PartitionOptions) -> Vec<Panel> {
+    let roots: Vec<Node> = blocks
         .iter()
         .enumerate()
         .map(|(block, bbox)| {
@@ -75,6 +75,31 @@ pub fn partition(
             with_best_cut(sheet, whole, least)
         })
         .collect();
+    let first = cut_up(sheet, roots.clone(), least, options);
+    let Some(expected) = options.expected.filter(|n| *n != first.len()) else {
+        return first;
+    };
+    let Some(largest) = (0..roots.len()).max_by_key(|&i| roots[i].bbox.area()) else {
+        return first;
+    };
+    for cut in likely_cuts(sheet, &roots[largest], least) {
+        if roots[largest].best.as_ref() == Some(&cut) || cut.score < options.weak_threshold {
+            continue;
+        }
+        let mut other = roots.clone();
+        other[largest].best = Some(Cut { score: FORCED, ..cut });
+        let panels = cut_up(sheet, other, least, options);
+        if panels.len() == expected {
+            return panels;
+        }
+    }
+    first
+}
+
+/// Score of a cut that is tried before all others.
+const FORCED: f64 = 2.0;
+
+fn cut_up(sheet: &Sheet, mut nodes: Vec<Node>, least: i32, options: &PartitionOptions) -> Vec<Panel> {
     while let Some((index, score)) = nodes
         .iter()
         .enumerate()
@@ -101,7 +126,7 @@ pub fn partition(
                 let part = Node {
                     bbox,
                     block: parent.block,
-                    confidence: parent.confidence.min(cut.score),
+                    confidence: parent.confidence.min(cut.score).min(1.0),
                     dark: parent.dark,
                     on_dark,
                     best: None,
@@ -122,7 +147,8 @@ pub fn partition(
     panels
 }
 
-fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
+/// Cuts of a region, best evidence first.
+fn all_cuts(sheet: &Sheet, node: &Node, least: i32) -> Vec<Cut> {
     // Parts of a block are seldom smaller than an eighth of it.
     let part = least.max(node.bbox.short_side() / 8);
     let mut cuts: Vec<Cut> = [Axis::Horizontal, Axis::Vertical]
@@ -130,10 +156,59 @@ fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
         .flat_map(|axis| find_cuts(sheet, &node.bbox, axis, node.dark, part))
         .collect();
     cuts.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let best = cuts
+    tracing::debug!(
+        "{:?}: {:?}",
+        node.bbox,
+        cuts.iter()
+            .take(6)
+            .map(|c| (c.axis, c.position, c.score))
+            .collect::<Vec<_>>()
+    );
+    cuts
+}
+
+/// The few best cuts that leave pictures on both sides, best first.
+fn likely_cuts(sheet: &Sheet, node: &Node, least: i32) -> Vec<Cut> {
+    likely_of(sheet, node, all_cuts(sheet, node, least), least)
+}
+
+fn likely_of(sheet: &Sheet, node: &Node, cuts: Vec<Cut>, least: i32) -> Vec<Cut> {
+    let mut likely: Vec<Cut> = cuts
         .into_iter()
-        .find(|cut| makes_pictures(sheet, &node, cut, least));
+        .filter(|cut| makes_pictures(sheet, node, cut, least))
+        .take(TRIED)
+        .map(|cut| Cut {
+            score: cut.score * (1.0 - 0.5 * common_paper(sheet, node, &cut)),
+            ..cut
+        })
+        .collect();
+    likely.sort_by(|a, b| b.score.total_cmp(&a.score));
+    likely
+}
+
+fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
+    let cuts = all_cuts(sheet, &node, least);
+    let ground = cuts
+        .iter()
+        .find_map(|cut| beside_black(sheet, &node, cut))
+        .filter(|lit| is_plausible(lit, least) && *lit != node.bbox);
+    if let Some(bbox) = ground {
+        return with_best_cut(sheet, Node { bbox, ..node }, least);
+    }
+    let best = likely_of(sheet, &node, cuts, least).into_iter().next();
     Node { best, ..node }
+}
+
+/// Cuts compared by what they leave on both sides.
+const TRIED: usize = 4;
+
+/// Share of paper on the side that has less of it: the lines of a chart are no borders of pictures.
+fn common_paper(sheet: &Sheet, node: &Node, cut: &Cut) -> f64 {
+    if cut.kind != CutKind::Seam {
+        return 0.0;
+    }
+    let [a, b] = split(&node.bbox, cut).map(|p| filling(sheet, &trim(sheet, &p, node.dark, false), node.dark).paper);
+    a.min(b)
 }
 
 /// A black gutter of at least 2 sheet px shows that the figure's own ground is black.
@@ -145,10 +220,12 @@ fn is_dark_ground(cut: &Cut) -> bool {
 fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
     /// A part takes at least this share of the region across the cut.
     const SHARE: f64 = 0.14;
-    /// A picture is lit at least this far.
-    const LIT: f64 = 0.22;
+    /// A picture between gutters is lit at least this far: bands of dark vitreous are none.
+    const LIT: f64 = 0.2;
+    /// At a seam a dark B-scan is told by the jump.
+    const DIM: f64 = 0.06;
     /// A part with more paper than this is a chart; charts are not cut.
-    const CHART: f64 = 0.3;
+    const CHART: f64 = 0.2;
     /// Between light gutters stand pictures that fill their rectangles.
     const DENSE: f64 = 0.6;
     let extent = |r: &Rect| match cut.axis {
@@ -157,10 +234,13 @@ fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
     };
     let parts = split(&node.bbox, cut).map(|p| trim(sheet, &p, node.dark, node.on_dark || is_dark_ground(cut)));
     let fillings = parts.map(|p| filling(sheet, &p, node.dark));
-    let sized = parts.iter().all(|p| {
-        is_plausible(p, least) && f64::from(extent(p)) >= SHARE * f64::from(extent(&node.bbox))
-    });
-    let lit = fillings.iter().all(|f| f.content + f.paper >= LIT && f.content >= 0.02);
+    let sized = parts
+        .iter()
+        .all(|p| is_plausible(p, least) && f64::from(extent(p)) >= SHARE * f64::from(extent(&node.bbox)));
+    let least_light = if cut.kind == CutKind::Seam { DIM } else { LIT };
+    let lit = fillings
+        .iter()
+        .all(|f| f.content + f.paper >= least_light && f.content >= 0.02);
     let charts = fillings.iter().filter(|f| f.paper > CHART).count();
     let dense = fillings.iter().all(|f| f.content >= DENSE);
     sized
@@ -173,11 +253,33 @@ fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
         }
 }
 
-/// Panels are not slivers: B-scans go up to about 3.5 : 1.
+/// Parts are not slivers: a row of four panels is about 6 : 1, a column of them 1 : 4.
 fn is_plausible(bbox: &Rect, least: i32) -> bool {
-    const LONGEST: f64 = 3.8;
+    const WIDEST: f64 = 7.0;
+    const TALLEST: f64 = 5.0;
     let (w, h) = (f64::from(bbox.width()), f64::from(bbox.height()));
-    bbox.short_side() >= least && w / h.max(1.0) <= LONGEST && h / w.max(1.0) <= LONGEST
+    bbox.short_side() >= least && w / h.max(1.0) <= WIDEST && h / w.max(1.0) <= TALLEST
+}
+
+/// The lit part of a cut whose other part is nothing but black, beyond a sharp edge.
+fn beside_black(sheet: &Sheet, node: &Node, cut: &Cut) -> Option<Rect> {
+    /// Evidence of the edge.
+    const SHARP: f64 = 0.72;
+    /// Light that black ground may still hold.
+    const NOTHING: f64 = 0.01;
+    if cut.score < SHARP {
+        return None;
+    }
+    let parts = split(&node.bbox, cut);
+    let lit = parts.map(|p| {
+        let f = filling(sheet, &p, node.dark);
+        f.content + f.paper > NOTHING
+    });
+    match lit {
+        [true, false] => Some(parts[0]),
+        [false, true] => Some(parts[1]),
+        _ => None,
+    }
 }
 
 fn split(bbox: &Rect, cut: &Cut) -> [Rect; 2] {
@@ -200,14 +302,7 @@ fn split(bbox: &Rect, cut: &Cut) -> [Rect; 2] {
 /// and its inside is paper.
 pub fn trim(sheet: &Sheet, bbox: &Rect, dark: u8, strip_dark: bool) -> Rect {
     let paper = |x: i32, y: i32| !sheet.has_ink(x, y);
-    let black = |x: i32, y: i32| {
-        sheet
-            .image
-            .get_pixel(x as u32, y as u32)
-            .0
-            .iter()
-            .all(|&v| v <= dark)
-    };
+    let black = |x: i32, y: i32| sheet.image.get_pixel(x as u32, y as u32).0.iter().all(|&v| v <= dark);
     let out = shrink(bbox, paper);
     // The outermost pixels mix paper and black.
     let bare = shrink(&out.grown(-2), black);
@@ -238,12 +333,9 @@ fn shrink(bbox: &Rect, empty: impl Fn(i32, i32) -> bool) -> Rect {
     /// Share of other pixels at which a line belongs to the picture.
     const SOME: f64 = 0.015;
     let mut out = *bbox;
-    let column = |x: i32, r: &Rect| {
-        (r.y0..r.y1).filter(|&y| !empty(x, y)).count() as f64 > SOME * f64::from(r.height())
-    };
-    let row = |y: i32, r: &Rect| {
-        (r.x0..r.x1).filter(|&x| !empty(x, y)).count() as f64 > SOME * f64::from(r.width())
-    };
+    let column =
+        |x: i32, r: &Rect| (r.y0..r.y1).filter(|&y| !empty(x, y)).count() as f64 > SOME * f64::from(r.height());
+    let row = |y: i32, r: &Rect| (r.x0..r.x1).filter(|&x| !empty(x, y)).count() as f64 > SOME * f64::from(r.width());
     while out.y0 < out.y1 && !row(out.y0, &out) {
         out.y0 += 1;
     }
@@ -264,10 +356,7 @@ fn shrink(bbox: &Rect, empty: impl Fn(i32, i32) -> bool) -> Rect {
 fn level_rows(nodes: &mut [Node]) {
     /// Share of the row's height up to which a panel is stretched.
     const STRETCH: f64 = 0.45;
-    let boxes: Vec<(usize, Rect, bool)> = nodes
-        .iter()
-        .map(|n| (n.block, n.bbox, n.on_dark))
-        .collect();
+    let boxes: Vec<(usize, Rect, bool)> = nodes.iter().map(|n| (n.block, n.bbox, n.on_dark)).collect();
     for (index, node) in nodes.iter_mut().enumerate() {
         if !node.on_dark {
             continue;
@@ -282,10 +371,13 @@ fn level_rows(nodes: &mut [Node]) {
                     && b.overlap_x(&own) == 0
                     && 2 * b.overlap_y(&own) > b.height().min(own.height())
             })
-            .fold(own, |all, (_, (_, b, _))| Rect::new(own.x0, all.y0.min(b.y0), own.x1, all.y1.max(b.y1)));
-        let free = boxes.iter().enumerate().all(|(other, (_, b, _))| {
-            other == index || b.intersection(&row).is_empty()
-        });
+            .fold(own, |all, (_, (_, b, _))| {
+                Rect::new(own.x0, all.y0.min(b.y0), own.x1, all.y1.max(b.y1))
+            });
+        let free = boxes
+            .iter()
+            .enumerate()
+            .all(|(other, (_, b, _))| other == index || b.intersection(&row).is_empty());
         if free && f64::from(own.height()) >= (1.0 - STRETCH) * f64::from(row.height()) {
             node.bbox = row;
         }

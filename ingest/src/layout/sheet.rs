@@ -92,24 +92,12 @@ impl Sheet {
         ]
         .map(|(x, y)| {
             let (dx, dy) = (f64::from(x) - cx, f64::from(y) - cy);
-            (
-                (cx + dx * cos - dy * sin) * factor,
-                (cy + dx * sin + dy * cos) * factor,
-            )
+            ((cx + dx * cos - dy * sin) * factor, (cy + dx * sin + dy * cos) * factor)
         });
-        let low = |pick: fn(&(f64, f64)) -> f64| {
-            corners.iter().map(pick).fold(f64::INFINITY, f64::min).round() as i32
-        };
-        let high = |pick: fn(&(f64, f64)) -> f64| {
-            corners.iter().map(pick).fold(f64::NEG_INFINITY, f64::max).round() as i32
-        };
-        Rect::new(
-            low(|c| c.0),
-            low(|c| c.1),
-            high(|c| c.0),
-            high(|c| c.1),
-        )
-        .clipped(self.page_width, self.page_height)
+        let low = |pick: fn(&(f64, f64)) -> f64| corners.iter().map(pick).fold(f64::INFINITY, f64::min).round() as i32;
+        let high =
+            |pick: fn(&(f64, f64)) -> f64| corners.iter().map(pick).fold(f64::NEG_INFINITY, f64::max).round() as i32;
+        Rect::new(low(|c| c.0), low(|c| c.1), high(|c| c.0), high(|c| c.1)).clipped(self.page_width, self.page_height)
     }
 
     /// The page's luminance, turned upright at full size: what is read.
@@ -179,10 +167,7 @@ pub fn reduce(page: &RgbImage, factor: u32) -> RgbImage {
     if factor <= 1 {
         return page.clone();
     }
-    let (width, height) = (
-        page.width().div_ceil(factor),
-        page.height().div_ceil(factor),
-    );
+    let (width, height) = (page.width().div_ceil(factor), page.height().div_ceil(factor));
     let stride = page.width() as usize * 3;
     let raw = page.as_raw();
     let mut out = RgbImage::new(width, height);
@@ -247,9 +232,7 @@ fn ink_mask(image: &RgbImage, paper: [u8; 3]) -> Vec<bool> {
     const PAPER_DISTANCE: u8 = 24;
     image
         .pixels()
-        .map(|p| {
-            (0..3).any(|c| p.0[c].abs_diff(paper[c]) > PAPER_DISTANCE)
-        })
+        .map(|p| (0..3).any(|c| p.0[c].abs_diff(paper[c]) > PAPER_DISTANCE))
         .collect()
 }
 
@@ -283,10 +266,7 @@ fn estimate_skew(ink: &[bool], width: usize, height: usize) -> f64 {
                 histogram[row as usize] += 1;
             }
         }
-        histogram
-            .iter()
-            .map(|&n| f64::from(n) * f64::from(n))
-            .sum()
+        histogram.iter().map(|&n| f64::from(n) * f64::from(n)).sum()
     };
     let mut best = (0.0, sharpness(0.0) * 1.02);
     let coarse = 0.1;
@@ -362,11 +342,7 @@ mod tests {
         for degrees in [-0.7, 0.0, 0.4, 1.2] {
             let page = page_with_bars(1000, 800, f64::to_radians(degrees).tan());
             let sheet = Sheet::new(&page);
-            assert!(
-                (sheet.skew - degrees).abs() < 0.06,
-                "{degrees} read as {}",
-                sheet.skew
-            );
+            assert!((sheet.skew - degrees).abs() < 0.06, "{degrees} read as {}", sheet.skew);
             // The same place on the upright page holds the same pixels.
             let rect = Rect::new(300, 200, 500, 400);
             assert_eq!(sheet.from_upright(&sheet.to_upright(&rect)), rect);

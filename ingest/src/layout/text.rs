@@ -31,8 +31,7 @@ pub fn find_print(sheet: &Sheet, blocks: &[Rect]) -> Print {
     for block in blocks {
         let block = block.grown(2).clipped(sheet.image.width(), sheet.image.height());
         for y in block.y0..block.y1 {
-            mask[y as usize * width + block.x0 as usize..y as usize * width + block.x1 as usize]
-                .fill(false);
+            mask[y as usize * width + block.x0 as usize..y as usize * width + block.x1 as usize].fill(false);
         }
     }
     let glyphs: Vec<Rect> = components(&mask, width, &sheet.bounds())
@@ -91,12 +90,13 @@ fn merge_into_lines(glyphs: &[Rect], glyph_height: i32) -> Vec<Rect> {
             .filter(|(_, line)| {
                 let shared = line.overlap_y(&glyph);
                 let enough = if small {
-                    shared * 2 > glyph.height()
-                        || line.gap_y(&glyph) <= glyph_height / 4
+                    shared * 2 > glyph.height() || line.gap_y(&glyph) <= glyph_height / 4
                 } else {
                     shared * 2 > glyph.height().min(line.height())
                 };
-                enough && line.gap_x(&glyph) <= reach && line.union(&glyph).height() <= 2 * glyph_height.max(line.height())
+                enough
+                    && line.gap_x(&glyph) <= reach
+                    && line.union(&glyph).height() <= 2 * glyph_height.max(line.height())
             })
             .min_by_key(|(_, line)| {
                 (
@@ -117,8 +117,7 @@ fn merge_into_lines(glyphs: &[Rect], glyph_height: i32) -> Vec<Rect> {
         let hit = (0..lines.len()).find(|&other| {
             other != index
                 && lines[index].gap_x(&lines[other]) <= reach
-                && 2 * lines[index].overlap_y(&lines[other])
-                    > lines[index].height().min(lines[other].height())
+                && 2 * lines[index].overlap_y(&lines[other]) > lines[index].height().min(lines[other].height())
         });
         match hit {
             Some(other) => {
@@ -169,9 +168,9 @@ fn group_regions(lines: &[Rect], blocks: &[Rect], line_height: i32) -> Vec<TextR
                 let limit = PITCH * f64::from(line_height.max(last.height().min(line.height())));
                 let column = last.overlap_x(line) * 2 > last.width().min(line.width());
                 let between = last.union(line);
-                let crossed = blocks.iter().any(|b| {
-                    b.overlap_x(&between) > 0 && b.y0 >= last.center_y() && b.y1 <= line.center_y()
-                });
+                let crossed = blocks
+                    .iter()
+                    .any(|b| b.overlap_x(&between) > 0 && b.y0 >= last.center_y() && b.y1 <= line.center_y());
                 pitch > 0.0 && pitch <= limit && column && !crossed && similar_size(last, line)
             })
         });
@@ -240,7 +239,11 @@ mod tests {
         lines.sort_by_key(|l| (l.y0, l.x0));
         assert_eq!(
             lines,
-            [Rect::new(0, 0, 74, 10), Rect::new(200, 0, 210, 10), Rect::new(0, 16, 46, 26)]
+            [
+                Rect::new(0, 0, 74, 10),
+                Rect::new(200, 0, 210, 10),
+                Rect::new(0, 16, 46, 26)
+            ]
         );
     }
 }

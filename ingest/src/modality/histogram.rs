@@ -38,10 +38,7 @@ pub fn hsv_histogram(image: &RgbImage) -> Vec<f32> {
             total += 1;
         }
     }
-    counts
-        .into_iter()
-        .map(|n| n as f32 / total.max(1) as f32)
-        .collect()
+    counts.into_iter().map(|n| n as f32 / total.max(1) as f32).collect()
 }
 
 #[cfg(test)]

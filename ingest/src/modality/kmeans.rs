@@ -64,7 +64,13 @@ impl KmeansModel {
             }
         }
         let least = nearest.iter().copied().fold(f64::INFINITY, f64::min);
-        let weights = nearest.map(|d| if d.is_finite() { (-(d - least) / SPREAD).exp() } else { 0.0 });
+        let weights = nearest.map(|d| {
+            if d.is_finite() {
+                (-(d - least) / SPREAD).exp()
+            } else {
+                0.0
+            }
+        });
         let sum: f64 = weights.iter().sum();
         Verdict::from_scores(weights.map(|w| w / sum.max(1e-12)))
     }

@@ -193,9 +193,7 @@ fn layering(gray: &Plane) -> (f64, f64) {
     };
     let all: Vec<f64> = smooth.values.iter().map(|v| f64::from(*v)).collect();
     let means: Vec<f64> = (0..smooth.width)
-        .map(|x| {
-            (0..smooth.height).map(|y| f64::from(smooth.at(x, y))).sum::<f64>() / smooth.height as f64
-        })
+        .map(|x| (0..smooth.height).map(|y| f64::from(smooth.at(x, y))).sum::<f64>() / smooth.height as f64)
         .collect();
     (
         (vertical + 1.0).ln() - (horizontal + 1.0).ln(),
@@ -266,7 +264,9 @@ mod tests {
     #[test]
     fn each_measure_answers_its_own_question() {
         let layers = measure(&gray_image(|_, y| 80.0 + 60.0 * (y * 40.0).sin()));
-        let field = measure(&gray_image(|x, y| if (x - 0.5).hypot(y - 0.5) < 0.45 { 120.0 } else { 0.0 }));
+        let field = measure(&gray_image(
+            |x, y| if (x - 0.5).hypot(y - 0.5) < 0.45 { 120.0 } else { 0.0 },
+        ));
         assert!(layers.layers > 3.0 && field.layers.abs() < 0.3);
         assert!(layers.columns < 0.01 && field.columns > 0.15);
 

@@ -78,9 +78,7 @@ pub fn fit(samples: &[Sample]) -> TreeModel {
         paper: ask(&["paper"], samples.iter().map(|s| (&s.measures, is_paper(s))).collect()),
         colour: ask(
             &["saturation"],
-            pictures()
-                .map(|s| (&s.measures, s.modality == Modality::Cfp))
-                .collect(),
+            pictures().map(|s| (&s.measures, s.modality == Modality::Cfp)).collect(),
         ),
         layers: ask(
             &["layers", "columns"],

@@ -26,10 +26,7 @@ pub struct Circled {
 }
 
 /// Finds and reads the circled digits of a dark-on-light image.
-pub fn find_circled(
-    engine: &mut dyn OcrEngine,
-    image: &GrayImage,
-) -> Result<Vec<Circled>, OcrError> {
+pub fn find_circled(engine: &mut dyn OcrEngine, image: &GrayImage) -> Result<Vec<Circled>, OcrError> {
     let mut out = Vec::new();
     for bbox in find_rings(image) {
         if let Some((digit, confidence)) = read_digit(engine, image, &bbox)? {
@@ -156,12 +153,11 @@ fn is_ring(b: &Rect, ink: &dyn Fn(i32, i32) -> bool) -> bool {
     rim * 100 >= DIRECTIONS * 86 && corners == 0 && (0.06..0.75).contains(&share) && between * 10 >= DIRECTIONS * 6
 }
 
-fn read_digit(
-    engine: &mut dyn OcrEngine,
-    image: &GrayImage,
-    circle: &Rect,
-) -> Result<Option<(u32, f32)>, OcrError> {
-    let (cx, cy) = (f64::from(circle.x0 + circle.x1 - 1) / 2.0, f64::from(circle.y0 + circle.y1 - 1) / 2.0);
+fn read_digit(engine: &mut dyn OcrEngine, image: &GrayImage, circle: &Rect) -> Result<Option<(u32, f32)>, OcrError> {
+    let (cx, cy) = (
+        f64::from(circle.x0 + circle.x1 - 1) / 2.0,
+        f64::from(circle.y0 + circle.y1 - 1) / 2.0,
+    );
     let radius = f64::from(circle.width().min(circle.height())) / 2.0 * 0.72;
     let inner = GrayImage::from_fn(circle.width() as u32, circle.height() as u32, |x, y| {
         let (px, py) = (circle.x0 + x as i32, circle.y0 + y as i32);
@@ -184,7 +180,10 @@ fn read_digit(
         allowed: "123456789".to_owned(),
     };
     let text = engine.recognize(&large, Languages::English, &mode)?;
-    tracing::debug!("circle {circle:?}: {:?}", text.lines.first().map(|l| (&l.text, l.confidence)));
+    tracing::debug!(
+        "circle {circle:?}: {:?}",
+        text.lines.first().map(|l| (&l.text, l.confidence))
+    );
     Ok(text
         .lines
         .first()
@@ -269,14 +268,18 @@ mod tests {
     fn the_character_returns_to_its_line() {
         let mut engine = ReplayEngine::new(|_, _, mode| {
             assert!(matches!(mode, Mode::Character { .. }));
-            Some(OcrText { lines: vec![line("1", [0, 0, 9, 9], 0.9)] })
+            Some(OcrText {
+                lines: vec![line("1", [0, 0, 9, 9], 0.9)],
+            })
         });
         let mut image = drawing(11.0);
         let found = find_circled(&mut engine, &image).unwrap();
         assert_eq!(found[0].character, '①');
         paint_over(&mut image, &found);
         assert!(find_rings(&image).is_empty());
-        let mut text = OcrText { lines: vec![line("视盘水肿", [60, 18, 150, 42], 0.9)] };
+        let mut text = OcrText {
+            lines: vec![line("视盘水肿", [60, 18, 150, 42], 0.9)],
+        };
         put_back(&mut text, &found);
         assert!(text.lines[0].text.starts_with('①'));
     }

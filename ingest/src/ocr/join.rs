@@ -46,17 +46,16 @@ pub fn read_tsv(table: &str) -> OcrText {
 
 /// A line from its words.
 pub fn line_of(words: Vec<OcrWord>) -> OcrLine {
-    let bbox = words.iter().fold(
-        [i32::MAX, i32::MAX, i32::MIN, i32::MIN],
-        |[x0, y0, x1, y1], w| {
+    let bbox = words
+        .iter()
+        .fold([i32::MAX, i32::MAX, i32::MIN, i32::MIN], |[x0, y0, x1, y1], w| {
             [
                 x0.min(w.bbox[0]),
                 y0.min(w.bbox[1]),
                 x1.max(w.bbox[2]),
                 y1.max(w.bbox[3]),
             ]
-        },
-    );
+        });
     OcrLine {
         text: join_words(&words),
         bbox,
@@ -127,9 +126,7 @@ pub fn join_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
         };
         let first = line.chars().next().unwrap_or(' ');
         let mut tail = text.chars().rev();
-        let divided = tail.next() == Some('-')
-            && tail.next().is_some_and(char::is_lowercase)
-            && first.is_lowercase();
+        let divided = tail.next() == Some('-') && tail.next().is_some_and(char::is_lowercase) && first.is_lowercase();
         if divided {
             text.pop();
         } else if !(is_cjk(last) || is_cjk(first)) && last != '-' {

@@ -128,12 +128,7 @@ pub enum OcrError {
 /// A text recogniser. One handle serves one thread.
 pub trait OcrEngine {
     /// Reads dark text on a light ground; boxes are in pixels of `image`.
-    fn recognize(
-        &mut self,
-        image: &GrayImage,
-        languages: Languages,
-        mode: &Mode,
-    ) -> Result<OcrText, OcrError>;
+    fn recognize(&mut self, image: &GrayImage, languages: Languages, mode: &Mode) -> Result<OcrText, OcrError>;
 
     /// Name and version, part of the cache key of whatever is derived from its answers.
     fn name(&self) -> String;

@@ -70,11 +70,7 @@ pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>) -> Prepa
     } else {
         stretched
     };
-    let mut image = GrayImage::from_pixel(
-        enlarged.width() + 2 * RIM,
-        enlarged.height() + 2 * RIM,
-        Luma([255]),
-    );
+    let mut image = GrayImage::from_pixel(enlarged.width() + 2 * RIM, enlarged.height() + 2 * RIM, Luma([255]));
     imageops::replace(&mut image, &enlarged, i64::from(RIM), i64::from(RIM));
     Prepared {
         image,
@@ -116,7 +112,11 @@ mod tests {
     #[test]
     fn light_text_on_dark_is_turned_and_stretched() {
         let page = GrayImage::from_fn(60, 40, |x, y| {
-            Luma([if (20..24).contains(&x) && (10..30).contains(&y) { 200 } else { 60 }])
+            Luma([if (20..24).contains(&x) && (10..30).contains(&y) {
+                200
+            } else {
+                60
+            }])
         });
         let ready = prepare(&page, &Rect::new(0, 0, 60, 40), Some(50.0));
         assert_eq!(ready.image.dimensions(), (84, 64));

@@ -128,8 +128,7 @@ fn reread_english(
         let mode = if run.len() == 1 { Mode::Line } else { Mode::Block };
         let again = recognize(engine, page, &hull, height, Languages::English, &mode)?;
         let better = again.lines.len() == run.len()
-            && again.confidence() + 0.02
-                >= super::mean_confidence(run.iter().map(|l| (l.text.as_str(), l.confidence)));
+            && again.confidence() + 0.02 >= super::mean_confidence(run.iter().map(|l| (l.text.as_str(), l.confidence)));
         if better {
             out.extend(again.lines);
         } else {

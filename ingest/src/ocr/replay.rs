@@ -15,9 +15,7 @@ pub struct ReplayEngine {
 
 impl ReplayEngine {
     /// Answers every request with `answer`; `None` becomes [`OcrError::NotRecorded`].
-    pub fn new(
-        answer: impl FnMut(&GrayImage, Languages, &Mode) -> Option<OcrText> + Send + 'static,
-    ) -> Self {
+    pub fn new(answer: impl FnMut(&GrayImage, Languages, &Mode) -> Option<OcrText> + Send + 'static) -> Self {
         Self {
             answer: Box::new(answer),
         }
@@ -31,12 +29,7 @@ impl ReplayEngine {
 }
 
 impl OcrEngine for ReplayEngine {
-    fn recognize(
-        &mut self,
-        image: &GrayImage,
-        languages: Languages,
-        mode: &Mode,
-    ) -> Result<OcrText, OcrError> {
+    fn recognize(&mut self, image: &GrayImage, languages: Languages, mode: &Mode) -> Result<OcrText, OcrError> {
         (self.answer)(image, languages, mode).ok_or_else(|| {
             OcrError::NotRecorded(format!(
                 "an image of {}x{} px as {mode:?} in {languages:?}",

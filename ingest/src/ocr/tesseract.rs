@@ -50,18 +50,9 @@ fn open(languages: &'static str) -> Result<Tesseract, OcrError> {
 }
 
 impl OcrEngine for TesseractEngine {
-    fn recognize(
-        &mut self,
-        image: &GrayImage,
-        languages: Languages,
-        mode: &Mode,
-    ) -> Result<OcrText, OcrError> {
+    fn recognize(&mut self, image: &GrayImage, languages: Languages, mode: &Mode) -> Result<OcrText, OcrError> {
         let (width, height) = image.dimensions();
-        let failed = |reason: String| OcrError::Failed {
-            width,
-            height,
-            reason,
-        };
+        let failed = |reason: String| OcrError::Failed { width, height, reason };
         let (slot, code) = self.slot(languages);
         // The handle is consumed and given back by each call; it is lost only on an error.
         let mut handle = match slot.take() {
@@ -78,13 +69,7 @@ impl OcrEngine for TesseractEngine {
         let mut handle = handle
             .set_variable("tessedit_char_whitelist", allowed)
             .map_err(|e| failed(e.to_string()))?
-            .set_frame(
-                image.as_raw(),
-                width as i32,
-                height as i32,
-                1,
-                width as i32,
-            )
+            .set_frame(image.as_raw(), width as i32, height as i32, 1, width as i32)
             .map_err(|e| failed(e.to_string()))?
             .set_source_resolution(RESOLUTION);
         let table = handle.get_tsv_text(0).map_err(|e| failed(e.to_string()))?;

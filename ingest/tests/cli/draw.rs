@@ -81,8 +81,18 @@ pub fn page_with_figure(figure: &RgbImage) -> RgbImage {
     let mut page = canvas(figure.width() + 120, figure.height() + 260);
     image::imageops::replace(&mut page, figure, 60, 60);
     let y = figure.height() + 90;
-    text(&mut page, 60, y, "Figure 2-12. Retina of one eye. A. Colour photograph with");
-    text(&mut page, 60, y + 44, "drusen. B. Angiogram with leakage from the macula.");
+    text(
+        &mut page,
+        60,
+        y,
+        "Figure 2-12. Retina of one eye. A. Colour photograph with",
+    );
+    text(
+        &mut page,
+        60,
+        y + 44,
+        "drusen. B. Angiogram with leakage from the macula.",
+    );
     page
 }
 

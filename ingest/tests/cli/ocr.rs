@@ -8,11 +8,21 @@ fn a_line_of_english_is_read_with_its_place() {
     let mut image = canvas(760, 90);
     text(&mut image, 30, 30, "Figure 2-12. Drusen of the macula");
     image.save(&file).unwrap();
-    let run = Command::cargo_bin("ingest").unwrap().arg("ocr").arg(&file).assert().code(0);
+    let run = Command::cargo_bin("ingest")
+        .unwrap()
+        .arg("ocr")
+        .arg(&file)
+        .assert()
+        .code(0);
     let answer: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
     assert_eq!(answer["text"], "Figure 2-12. Drusen of the macula");
     assert_eq!(answer["language"], "en");
-    let bbox: Vec<i64> = answer["lines"][0]["bbox"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
+    let bbox: Vec<i64> = answer["lines"][0]["bbox"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_i64().unwrap())
+        .collect();
     assert!((25..40).contains(&bbox[0]) && (25..45).contains(&bbox[1]), "{bbox:?}");
     assert!(answer["confidence"].as_f64().unwrap() > 0.8);
 }

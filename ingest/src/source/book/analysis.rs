@@ -70,11 +70,7 @@ pub struct Crop {
 }
 
 /// Finds and measures everything on a page.
-pub fn analyse(
-    engine: &mut dyn OcrEngine,
-    page: &Page,
-    model: &ModalityModel,
-) -> Result<PageContent, OcrError> {
+pub fn analyse(engine: &mut dyn OcrEngine, page: &Page, model: &ModalityModel) -> Result<PageContent, OcrError> {
     let layout = analyse_page(engine, &page.image)?;
     let figures = layout
         .figures
@@ -130,13 +126,12 @@ pub fn crops(page: &RgbImage, content: &PageContent) -> Result<Vec<Crop>, image:
         .map(|panel| {
             let picture = cut(page, panel.bbox);
             let mut png = Vec::new();
-            PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)
-                .write_image(
-                    picture.as_raw(),
-                    picture.width(),
-                    picture.height(),
-                    ExtendedColorType::Rgb8,
-                )?;
+            PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive).write_image(
+                picture.as_raw(),
+                picture.width(),
+                picture.height(),
+                ExtendedColorType::Rgb8,
+            )?;
             Ok(Crop {
                 png,
                 width: picture.width(),

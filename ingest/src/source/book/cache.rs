@@ -22,11 +22,7 @@ pub struct PageCache {
 pub fn code_key(engine: &str, model: &ModalityModel) -> serde_json::Result<String> {
     let model = serde_json::to_string(model)?;
     Ok(sha256_hex(
-        format!(
-            "{} {LAYOUT_VERSION} {engine} {model}",
-            env!("CARGO_PKG_VERSION")
-        )
-        .as_bytes(),
+        format!("{} {LAYOUT_VERSION} {engine} {model}", env!("CARGO_PKG_VERSION")).as_bytes(),
     ))
 }
 

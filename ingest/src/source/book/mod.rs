@@ -136,10 +136,12 @@ pub fn run<E: OcrEngine>(
     let (auto, needs_review) = (writer.auto, writer.needs_review);
     let summary = update.commit()?;
     let screenshots: u64 = summary.ledger.get("screenshot").map_or(0, |s| s.values().sum());
-    let row_lines: u64 = summary
-        .ledger
-        .get("panel")
-        .map_or(0, |s| s.iter().filter(|(k, _)| *k == "paired" || *k == "needs-review").map(|(_, n)| n).sum());
+    let row_lines: u64 = summary.ledger.get("panel").map_or(0, |s| {
+        s.iter()
+            .filter(|(k, _)| *k == "paired" || *k == "needs-review")
+            .map(|(_, n)| n)
+            .sum()
+    });
     Ok(BookSummary {
         source_id: options.source_id.clone(),
         inputs: names.len() as u64,

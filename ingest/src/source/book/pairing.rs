@@ -68,7 +68,11 @@ pub fn pair_page(context: &Context<'_>, content: &PageContent, crops: Vec<Crop>)
     if content.figures.iter().all(|f| f.panels.is_empty()) {
         page.state = "rejected";
         page.reason = Some("no picture was found on the page".to_owned());
-    } else if page.rows.iter().any(|(r, _)| r.review_status == ReviewStatus::NeedsReview) {
+    } else if page
+        .rows
+        .iter()
+        .any(|(r, _)| r.review_status == ReviewStatus::NeedsReview)
+    {
         page.state = "needs-review";
         page.reason = Some("some of its panels need review".to_owned());
     }
@@ -95,13 +99,7 @@ struct PanelText {
     caption_zh: Option<String>,
 }
 
-fn pair_figure(
-    context: &Context<'_>,
-    figure: &FigureContent,
-    name: &str,
-    crops: Vec<Crop>,
-    page: &mut PairedPage,
-) {
+fn pair_figure(context: &Context<'_>, figure: &FigureContent, name: &str, crops: Vec<Crop>, page: &mut PairedPage) {
     let entry = |input: String, kind: &str, state: &str, reason: Option<String>, id: Option<String>| LedgerEntry {
         source_id: context.source_id.to_owned(),
         input,
@@ -114,8 +112,20 @@ fn pair_figure(
     let place = format!("{}#{name}", context.page);
     if figure.panels.is_empty() {
         let reason = "a caption without a picture beside it".to_owned();
-        page.ledger.push(entry(place.clone(), "figure", "needs-review", Some(reason.clone()), None));
-        page.ledger.push(entry(format!("{place}/caption"), "caption", "needs-review", Some(reason), None));
+        page.ledger.push(entry(
+            place.clone(),
+            "figure",
+            "needs-review",
+            Some(reason.clone()),
+            None,
+        ));
+        page.ledger.push(entry(
+            format!("{place}/caption"),
+            "caption",
+            "needs-review",
+            Some(reason),
+            None,
+        ));
         return;
     }
     let split = figure.caption.as_ref().map(|c| {
@@ -144,14 +154,37 @@ fn pair_figure(
     if let Some(caption) = &figure.caption
         && caption.confidence < doubt::OCR
     {
-        reasons.push(format!("the caption was read with confidence {:.2} only", caption.confidence));
+        reasons.push(format!(
+            "the caption was read with confidence {:.2} only",
+            caption.confidence
+        ));
     }
     let start = page.rows.len();
     for (index, ((panel, crop), text)) in figure.panels.iter().zip(crops).zip(texts).enumerate() {
-        let row = row(context, figure, split.as_ref(), name, index, panel, crop, text, &reasons);
-        let state = if row.review_status == ReviewStatus::NeedsReview { "needs-review" } else { "paired" };
+        let row = row(
+            context,
+            figure,
+            split.as_ref(),
+            name,
+            index,
+            panel,
+            crop,
+            text,
+            &reasons,
+        );
+        let state = if row.review_status == ReviewStatus::NeedsReview {
+            "needs-review"
+        } else {
+            "paired"
+        };
         let reason = (!row.review_reasons.is_empty()).then(|| row.review_reasons.join("; "));
-        let mut line = entry(format!("{place}/panel{}", index + 1), "panel", state, reason, Some(row.id.clone()));
+        let mut line = entry(
+            format!("{place}/panel{}", index + 1),
+            "panel",
+            state,
+            reason,
+            Some(row.id.clone()),
+        );
         line.detail = Some(json!({"bbox": panel.bbox, "label": row.panel}));
         page.ledger.push(line);
         let hash = u64::from_str_radix(&panel.difference_hash, 16).unwrap_or(0);
@@ -161,14 +194,20 @@ fn pair_figure(
         .iter()
         .any(|(r, _)| r.review_status == ReviewStatus::NeedsReview);
     let (state, why) = if doubtful {
-        let all = if reasons.is_empty() { "some of its panels need review".to_owned() } else { reasons.join("; ") };
+        let all = if reasons.is_empty() {
+            "some of its panels need review".to_owned()
+        } else {
+            reasons.join("; ")
+        };
         ("needs-review", Some(all))
     } else {
         ("paired", None)
     };
-    page.ledger.push(entry(place.clone(), "figure", state, why.clone(), None));
+    page.ledger
+        .push(entry(place.clone(), "figure", state, why.clone(), None));
     if figure.caption.is_some() {
-        page.ledger.push(entry(format!("{place}/caption"), "caption", state, why, None));
+        page.ledger
+            .push(entry(format!("{place}/caption"), "caption", state, why, None));
     }
 }
 
@@ -176,7 +215,10 @@ fn pair_figure(
 fn panel_texts(figure: &FigureContent, split: &SplitCaption) -> (Vec<PanelText>, Vec<String>) {
     let mut reasons: Vec<String> = split.issues.clone();
     if split.confidence < doubt::SPLIT {
-        reasons.push(format!("the caption was split with confidence {:.2} only", split.confidence));
+        reasons.push(format!(
+            "the caption was split with confidence {:.2} only",
+            split.confidence
+        ));
     }
     let labels: Vec<String> = split.panels.iter().flat_map(|p| p.labels.iter().cloned()).collect();
     let boxes: Vec<Rect> = figure
@@ -187,12 +229,7 @@ fn panel_texts(figure: &FigureContent, split: &SplitCaption) -> (Vec<PanelText>,
     let printed: Vec<Option<PrintedLetter>> = figure
         .panels
         .iter()
-        .map(|p| {
-            p.printed.clone().map(|label| PrintedLetter {
-                label,
-                confidence: 1.0,
-            })
-        })
+        .map(|p| p.printed.clone().map(|label| PrintedLetter { label, confidence: 1.0 }))
         .collect();
     let (names, labelling) = label_panels(&boxes, &labels, &printed);
     match labelling {
@@ -248,7 +285,10 @@ fn row(
     let verdict = Verdict::from_scores(panel.modality_scores);
     let mut reasons = figure_reasons.to_vec();
     if panel.border_confidence < doubt::BORDER {
-        reasons.push(format!("the panel's borders were found with confidence {:.2} only", panel.border_confidence));
+        reasons.push(format!(
+            "the panel's borders were found with confidence {:.2} only",
+            panel.border_confidence
+        ));
     }
     if verdict.confidence() < doubt::MODALITY {
         reasons.push(format!("the modality is unsure ({:.2})", verdict.confidence()));
@@ -261,7 +301,11 @@ fn row(
         let sure = if figure_reasons.is_empty() { 1.0 } else { 0.5 };
         (s.confidence * panel.border_confidence as f32 * sure).clamp(0.0, 1.0)
     });
-    let stem = context.page.rsplit_once('.').map_or(context.page, |(stem, _)| stem).replace('/', "-");
+    let stem = context
+        .page
+        .rsplit_once('.')
+        .map_or(context.page, |(stem, _)| stem)
+        .replace('/', "-");
     let label = text.label.as_deref().filter(|l| l.chars().all(char::is_alphanumeric));
     let suffix = label.map_or(String::new(), |l| format!("-{l}"));
     let has_zh = text.caption_zh.is_some() || split.is_some_and(|s| s.language.starts_with("zh"));
@@ -299,7 +343,11 @@ fn row(
         ocr_confidence: caption.map(|c| c.confidence),
         pair_confidence,
         modality_confidence: Some(verdict.confidence() as f32),
-        review_status: if reasons.is_empty() { ReviewStatus::Auto } else { ReviewStatus::NeedsReview },
+        review_status: if reasons.is_empty() {
+            ReviewStatus::Auto
+        } else {
+            ReviewStatus::NeedsReview
+        },
         review_reasons: reasons,
         quality_flags: panel.quality_flags.clone(),
         split: "train".to_owned(),
@@ -307,4 +355,3 @@ fn row(
         licence: context.licence.map(str::to_owned),
     }
 }
-
