@@ -37,7 +37,7 @@ struct LabelledSet {
     /// Groups pictures of one patient or eye, when the file names tell.
     group_regex: Option<&'static str>,
     licence: &'static str,
-    /// Folder names that are abbreviations, and what they stand for.
+    /// Categories that are abbreviations (folder names with spaces for `_`), and what they stand for.
     full_names: &'static [(&'static str, &'static str)],
     /// The categories; each is prompted with its own name.
     classes: &'static [&'static str],

@@ -151,17 +151,11 @@ pub fn write_markdown(plan: &Plan, report: &RoadReport, path: &Path) -> Result<(
     for ((source, kind, state), count) in ledger_counts(&plan.out.join("dataset"))? {
         writeln!(text, "| {source} | {kind} | {state} | {count} |")?;
     }
-    text += "\n## Commands\n\n| step | seconds | peak MiB | command |\n| --- | ---: | ---: | --- |\n";
+    text += "\n## Commands\n\nTime and memory of each stand in the `road.json` of the run.\n\n```\n";
     for step in &report.steps {
-        writeln!(
-            text,
-            "| {} | {:.1} | {:.0} | `{}` |",
-            step.name,
-            step.seconds,
-            step.peak_mib,
-            step.command.replace('|', "\\|")
-        )?;
+        writeln!(text, "{}", step.command)?;
     }
+    text += "```\n";
     dataset::fs::write_atomic(path, text.as_bytes())?;
     Ok(())
 }

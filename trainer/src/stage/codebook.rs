@@ -356,7 +356,11 @@ impl Stage for CodebookStage {
     }
 
     fn train_step(&mut self, step: u64) -> Result<StepReport> {
-        let values = self.prefetcher.as_mut().context("the stage was not begun")?.next_batch()?;
+        let values = self
+            .prefetcher
+            .as_mut()
+            .context("the stage was not begun")?
+            .next_batch()?;
         let images = self.tensor(values, &self.device);
         let units = images.dims()[0] as u64;
         let Reconstruction {

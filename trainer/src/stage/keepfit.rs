@@ -320,7 +320,11 @@ impl Stage for KeepfitStage {
     }
 
     fn train_step(&mut self, step: u64) -> Result<StepReport> {
-        let batch = self.prefetcher.as_mut().context("the stage was not begun")?.next_batch()?;
+        let batch = self
+            .prefetcher
+            .as_mut()
+            .context("the stage was not begun")?
+            .next_batch()?;
         let units = (batch.public.rows + batch.pairs.as_ref().map_or(0, |half| half.rows)) as u64;
         let rate = self.schedule.rate(self.config.learning_rate, step);
         self.model.clamp_logit_scale();

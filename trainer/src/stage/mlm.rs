@@ -276,7 +276,11 @@ impl Stage for MlmStage {
     }
 
     fn train_step(&mut self, step: u64) -> Result<StepReport> {
-        let batch = self.prefetcher.as_mut().context("the stage was not begun")?.next_batch()?;
+        let batch = self
+            .prefetcher
+            .as_mut()
+            .context("the stage was not begun")?
+            .next_batch()?;
         let rate = self.schedule.rate(self.config.learning_rate, step);
         let tokens = batch.mask.iter().sum::<i64>() as u64;
         let mut dropout = Dropout::for_step(self.config.seed, step);

@@ -124,8 +124,8 @@ pub fn real(shared: &Path, out: &Path) -> Result<Plan> {
             None,
             &[
                 ("brvo", "branch retinal vein occlusion"),
-                ("none_np", "no capillary non-perfusion"),
-                ("with_np", "capillary non-perfusion"),
+                ("none np", "no capillary non-perfusion"),
+                ("with np", "capillary non-perfusion"),
             ],
             &[
                 "arterial phase",
