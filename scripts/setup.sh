@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes sure that the system packages are there: Tesseract with English and simplified Chinese,
-# Leptonica, clang (bindgen reads the C headers with it) and a Chinese font for the drawn sample.
+# Leptonica, clang (bindgen reads the C headers with it), a Chinese and a Latin font for the drawn pages.
 # Installs only what is missing, and says so. Without root it prints the command and stops.
 set -euo pipefail
 
 packages=(tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim libtesseract-dev libleptonica-dev
-  clang libclang-dev pkg-config fonts-noto-cjk)
+  clang libclang-dev pkg-config fonts-noto-cjk fonts-dejavu-core)
 
 if ! command -v cargo >/dev/null; then
   echo "setup: cargo is not on the PATH. Install Rust 1.95 or newer from https://rustup.rs, then run this again." >&2

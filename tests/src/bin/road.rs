@@ -38,18 +38,28 @@ enum Command {
         /// Markdown page to write the results to.
         #[arg(long)]
         results: Option<PathBuf>,
+        /// Run nothing; write the results page of the run that lies in --out.
+        #[arg(long, requires = "results")]
+        results_only: bool,
     },
 }
 
 fn main() -> anyhow::Result<()> {
-    let (plan, results) = match Args::parse().command {
-        Command::Demo { out, short } => (road::plan::demo(&out, short), None),
-        Command::Real { shared, out, results } => (road::plan::real(&shared, &out)?, results),
+    let (plan, results, results_only) = match Args::parse().command {
+        Command::Demo { out, short } => (road::plan::demo(&out, short), None, false),
+        Command::Real {
+            shared,
+            out,
+            results,
+            results_only,
+        } => (road::plan::real(&shared, &out)?, results, results_only),
     };
-    let report = road::run(&plan)?;
-    road::finish(&plan, &report)?;
+    if !results_only {
+        let report = road::run(&plan)?;
+        road::finish(&plan, &report)?;
+    }
     if let Some(path) = results {
-        road::results::write_markdown(&plan, &report, &path)?;
+        road::results::write_markdown(&plan, &path)?;
         eprintln!("Wrote {}", path.display());
     }
     Ok(())

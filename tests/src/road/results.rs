@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::RoadReport;
 use super::plan::Plan;
 
 /// One line of the results table; numbers are ready to print, in percent.
@@ -124,7 +123,7 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When a report or ledger cannot be read, or the page cannot be written.
-pub fn write_markdown(plan: &Plan, report: &RoadReport, path: &Path) -> Result<()> {
+pub fn write_markdown(plan: &Plan, path: &Path) -> Result<()> {
     let mut text = String::from(
         "# Results on real material\n\nWritten by `make real`; do not edit. Percentages; accuracy is the mean per-class recall, the interval a 95 % bootstrap\ninterval over pictures. Small models trained from scratch on a CPU: they show that the road works, not what the\nmethod can reach. Class and camera are partly confounded in the photographs, so read the accuracies with caution.\n\n",
     );
@@ -152,8 +151,8 @@ pub fn write_markdown(plan: &Plan, report: &RoadReport, path: &Path) -> Result<(
         writeln!(text, "| {source} | {kind} | {state} | {count} |")?;
     }
     text += "\n## Commands\n\nTime and memory of each stand in the `road.json` of the run.\n\n```\n";
-    for step in &report.steps {
-        writeln!(text, "{}", step.command)?;
+    for step in &plan.steps {
+        writeln!(text, "{}", step.command_line())?;
     }
     text += "```\n";
     dataset::fs::write_atomic(path, text.as_bytes())?;
