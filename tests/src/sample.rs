@@ -29,7 +29,7 @@ impl SampleSize {
     /// The size of the shortened demo that the tests run.
     pub const SHORT: Self = Self {
         pages: 4,
-        pictures_per_class: 12,
+        pictures_per_class: 18,
         picture_size: 96,
     };
 }
