@@ -1,6 +1,7 @@
 # make demo   everything on a small drawn sample, on the CPU
 # make test   what has to pass before a change lands
 # make real   the same road on real material in ../shared
+# make bench  ingest on the benchmark in ../shared, held against the baseline (needs Python with pillow, numpy, pyarrow)
 .PHONY: help setup build demo test real bench clean
 
 SHARED ?= ../shared
@@ -21,6 +22,9 @@ demo: build
 
 real: build
 	target/release/road real --shared $(SHARED) --out real-out --results docs/results.md
+
+bench: build
+	target/release/road bench --shared $(SHARED) --out real-out --results docs/results.md --speed
 
 test: setup
 	cargo fmt --all --check

@@ -1,6 +1,6 @@
 //! `road`: runs every step from screenshots to a results table, and shows what came out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use tests::road;
@@ -9,7 +9,7 @@ use tests::road;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md"
+    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md\n  road bench --shared ../shared --speed"
 )]
 struct Args {
     #[command(subcommand)]
@@ -42,25 +42,58 @@ enum Command {
         #[arg(long, requires = "results")]
         results_only: bool,
     },
+    /// Score `ingest` on the benchmark and hold each figure against the baseline and its target.
+    Bench {
+        /// Folder that holds `bench/` and `data/`.
+        #[arg(long, default_value = "../shared")]
+        shared: PathBuf,
+        /// Folder of the run whose results page is written; the scores go to its `bench/`.
+        #[arg(long, default_value = "real-out")]
+        out: PathBuf,
+        /// Markdown page to write the results to.
+        #[arg(long, default_value = "docs/results.md")]
+        results: PathBuf,
+        /// Also time two jobs, and the baseline beside them.
+        #[arg(long)]
+        speed: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    let (plan, results, results_only) = match Args::parse().command {
-        Command::Demo { out, short } => (road::plan::demo(&out, short), None, false),
+    match Args::parse().command {
+        Command::Demo { out, short } => make(&road::plan::demo(&out, short)),
         Command::Real {
             shared,
             out,
             results,
             results_only,
-        } => (road::plan::real(&shared, &out)?, results, results_only),
-    };
-    if !results_only {
-        let report = road::run(&plan)?;
-        road::finish(&plan, &report)?;
+        } => {
+            let plan = road::plan::real(&shared, &out)?;
+            if !results_only {
+                make(&plan)?;
+            }
+            results.map_or(Ok(()), |path| write_results(&plan, &shared, &path))
+        }
+        Command::Bench {
+            shared,
+            out,
+            results,
+            speed,
+        } => {
+            road::bench::run(&shared, &out, speed)?;
+            write_results(&road::plan::real(&shared, &out)?, &shared, &results)
+        }
     }
-    if let Some(path) = results {
-        road::results::write_markdown(&plan, &path)?;
-        eprintln!("Wrote {}", path.display());
-    }
+}
+
+fn make(plan: &road::plan::Plan) -> anyhow::Result<()> {
+    let report = road::run(plan)?;
+    road::finish(plan, &report)?;
+    Ok(())
+}
+
+fn write_results(plan: &road::plan::Plan, shared: &Path, path: &Path) -> anyhow::Result<()> {
+    road::results::write_markdown(plan, shared, path)?;
+    eprintln!("Wrote {}", path.display());
     Ok(())
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::{bench, plan::Plan};
 
 /// One line of the results table; numbers are ready to print, in percent.
 #[derive(Debug, Serialize)]
@@ -119,11 +119,11 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Writes the results page of a run as Markdown.
+/// Writes the results page of a run as Markdown: what the road made, and the benchmark where it was scored.
 ///
 /// # Errors
-/// When a report or ledger cannot be read, or the page cannot be written.
-pub fn write_markdown(plan: &Plan, path: &Path) -> Result<()> {
+/// When a report, score or ledger cannot be read, or the page cannot be written.
+pub fn write_markdown(plan: &Plan, shared: &Path, path: &Path) -> Result<()> {
     let mut text = String::from(
         "# Results on real material\n\nWritten by `make real`; do not edit. Percentages; accuracy is the mean per-class recall, the interval a 95 % bootstrap\ninterval over pictures. Small models trained from scratch on a CPU: they show that the road works, not what the\nmethod can reach. Class and camera are partly confounded in the photographs, so read the accuracies with caution.\n\n",
     );
@@ -146,8 +146,15 @@ pub fn write_markdown(plan: &Plan, path: &Path) -> Result<()> {
             writeln!(text, "| {run} | {} | {first:.3} | {last:.3} |", losses.len())?;
         }
     }
+    text += &bench::markdown(shared, &plan.out)?;
     text += "\n## Where every input went\n\n| source | kind | state | count |\n| --- | --- | --- | ---: |\n";
-    for ((source, kind, state), count) in ledger_counts(&plan.out.join("dataset"))? {
+    let dataset = plan.out.join("dataset");
+    let counts = if dataset.exists() {
+        ledger_counts(&dataset)?
+    } else {
+        BTreeMap::new()
+    };
+    for ((source, kind, state), count) in counts {
         writeln!(text, "| {source} | {kind} | {state} | {count} |")?;
     }
     text += "\n## Commands\n\nTime and memory of each stand in the `road.json` of the run.\n\n```\n";

@@ -78,7 +78,10 @@ pub struct StepResult {
 }
 
 /// Where the programs are: the folder of the running one.
-fn program_folder() -> Result<PathBuf> {
+///
+/// # Errors
+/// When the system does not tell where this program lies.
+pub fn program_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this program lies")?;
     let folder = own.parent().context("this program lies in no folder")?;
     // A test runs from `deps/`, the programs lie one level up.
