@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Folder of the checkpoints within a run folder.
 pub const CHECKPOINTS: &str = "checkpoints";
+/// Folder of the best checkpoint within a run folder.
+pub const BEST: &str = "best";
 /// Model weights within a checkpoint or a finished run.
 pub const MODEL_FILE: &str = "model.safetensors";
 /// Optimiser moments within a checkpoint.
@@ -44,10 +46,20 @@ pub struct Checkpoint {
 /// # Errors
 /// Writing failed (a full disk); nothing of an earlier checkpoint is touched then.
 pub fn save(run: &Path, step: u64, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Checkpoint> {
-    let all = run.join(CHECKPOINTS);
-    std::fs::create_dir_all(&all).with_context(|| all.display().to_string())?;
-    let name = format!("{PREFIX}{step:08}");
-    let (unfinished, folder) = (all.join(format!("{UNFINISHED}{name}")), all.join(&name));
+    save_as(&run.join(CHECKPOINTS), &format!("{PREFIX}{step:08}"), step, write)
+}
+
+/// Writes the checkpoint of `step` as the run's best one, in `best/`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_best(run: &Path, step: u64, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Checkpoint> {
+    save_as(run, BEST, step, write)
+}
+
+fn save_as(all: &Path, name: &str, step: u64, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Checkpoint> {
+    std::fs::create_dir_all(all).with_context(|| all.display().to_string())?;
+    let (unfinished, folder) = (all.join(format!("{UNFINISHED}{name}")), all.join(name));
     remove_if_there(&unfinished)?;
     std::fs::create_dir(&unfinished).with_context(|| unfinished.display().to_string())?;
     let written = write(&unfinished).and_then(|()| write_state(&unfinished, step));
@@ -214,6 +226,18 @@ mod tests {
         let (found, damaged) = newest_sound(run.path()).unwrap();
         assert_eq!(found.unwrap().step, 1);
         assert!(damaged[0].contains("model.safetensors: damaged"), "{damaged:?}");
+    }
+
+    #[test]
+    fn the_best_one_lies_apart_and_is_replaced_whole() {
+        let run = tempfile::tempdir().unwrap();
+        for step in [3, 8] {
+            let write = &mut |folder: &Path| Ok(std::fs::write(folder.join(MODEL_FILE), step.to_string())?);
+            save_best(run.path(), step, write).unwrap();
+            assert_eq!(verify(&run.path().join(BEST)).unwrap().step, step);
+        }
+        assert_eq!(list(run.path()).unwrap().len(), 0);
+        assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub trait StageConfig: Serialize + DeserializeOwned + Default + Clone + PartialE
     /// The first value that cannot work.
     fn check(&self) -> Result<()>;
 
+    /// Dataset folders to read.
+    fn datasets(&self) -> &[String];
+
     /// Where the run folder goes when no flag says so.
     fn out(&self) -> &str;
 
@@ -67,8 +70,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn shipped<C: StageConfig>() {
-        for size in ["tiny", "small", "paper"] {
+    fn shipped<C: StageConfig>(sizes: &[&str]) {
+        for size in sizes {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("configs")
                 .join(format!("{size}-{}.toml", C::KIND));
@@ -90,10 +93,11 @@ mod tests {
 
     #[test]
     fn every_shipped_config_is_complete_and_sound() {
-        shipped::<TokenizerConfig>();
-        shipped::<MlmConfig>();
-        shipped::<CodebookConfig>();
-        shipped::<KeepfitConfig>();
+        let sizes = ["tiny", "small", "paper"];
+        shipped::<TokenizerConfig>(&sizes);
+        shipped::<MlmConfig>(&sizes);
+        shipped::<CodebookConfig>(&["tiny", "lite", "small", "paper"]);
+        shipped::<KeepfitConfig>(&sizes);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Every random choice comes from a generator seeded by (run seed, purpose, position), so a batch
 //! is a pure function of the step: order, threads and interruptions never matter.
 
+pub mod ban;
 pub mod images;
 pub mod labels;
+pub mod leakage;
 pub mod pairs;
 pub mod prefetch;
 pub mod sampler;

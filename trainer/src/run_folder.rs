@@ -80,6 +80,49 @@ pub fn dataset_facts(folders: &[String]) -> Result<Vec<DatasetFacts>> {
         .collect()
 }
 
+/// Compares the dataset folders with those that the run in `run` began with.
+///
+/// A folder that is no longer there cannot be compared, which is said.
+///
+/// # Errors
+/// Their content differs, with both hashes and what to do.
+pub fn check_datasets(run: &Path, folders: &[String], finished: bool) -> Result<()> {
+    let earlier = read_facts(run)?.datasets;
+    let present: Vec<String> = folders
+        .iter()
+        .filter(|folder| Path::new(folder).is_dir())
+        .cloned()
+        .collect();
+    for gone in folders.iter().filter(|folder| !present.contains(folder)) {
+        tracing::warn!("{gone}: is no longer there, so it cannot be compared with what the run was trained on");
+    }
+    for now in dataset_facts(&present)? {
+        if earlier.contains(&now) {
+            continue;
+        }
+        let then = earlier
+            .iter()
+            .find(|then| then.name == now.name)
+            .map_or("not part of it", |then| then.content_hash.as_str());
+        let (what, cannot) = if finished {
+            (
+                "this run is finished",
+                "so its weights are not those of the present data",
+            )
+        } else {
+            ("this run was interrupted", "so it cannot be continued step by step")
+        };
+        bail!(
+            "{}: {what}, but the dataset {} changed since it began (content hash {then} then, {} now), {cannot}. \
+             Give another --out to train on the present data, or remove this run folder",
+            run.display(),
+            now.name,
+            now.content_hash
+        );
+    }
+    Ok(())
+}
+
 /// Program versions for `run.json`.
 pub fn versions() -> Value {
     serde_json::json!({ "trainer": env!("CARGO_PKG_VERSION"), "burn": "0.22.1" })
@@ -231,12 +274,20 @@ impl RunFolder {
                 self.path.join(REJECTED_FILE).display()
             );
         }
+        self.set_lines(REJECTED_FILE, rejected)
+    }
+
+    /// Writes `rows` as JSON lines into the file `name` of the run folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_lines<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<()> {
         let mut text = String::new();
-        for row in rejected {
+        for row in rows {
             text += &serde_json::to_string(row)?;
             text.push('\n');
         }
-        dataset::fs::write_atomic(&self.path.join(REJECTED_FILE), text.as_bytes())?;
+        dataset::fs::write_atomic(&self.path.join(name), text.as_bytes())?;
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The training loop that all stages share: steps, evaluation, saving, signals, progress.
 
+pub mod best;
 pub mod codebook;
+pub mod guard;
 pub mod keepfit;
 pub mod mlm;
 mod start;
@@ -16,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::{self, MODEL_FILE};
 use crate::run_folder::RunFolder;
-use crate::telemetry::metrics::{LineKind, MetricsWriter};
+use crate::telemetry::metrics::{LineKind, METRICS_FILE, MetricsWriter, read_lines};
+use best::Best;
 
 pub use start::{Request, Started, resolve, start};
 
@@ -27,24 +30,21 @@ pub type Numbers = Vec<(String, f64)>;
 pub struct StepReport {
     /// Losses, norms and gauges by name; `loss/total` is shown to the user.
     pub numbers: Numbers,
-    /// Images or tokens that the step trained on.
-    pub units: u64,
+    /// What the step trained on, by name (`images`, `tokens`); the first is shown to the user.
+    pub units: Vec<(&'static str, u64)>,
 }
 
 /// One of the trainings. Everything random follows from the step number, so a stage's state is its
 /// weights and moments alone.
 pub trait Stage {
-    /// What `units` counts: `images` or `tokens`.
-    fn unit(&self) -> &'static str;
-
     /// Called once, before the first step that this process does (0-based).
     ///
     /// # Errors
     /// The data cannot be prepared.
     fn begin(&mut self, first_step: u64) -> Result<()>;
 
-    /// Trains on the batch of `step` (0-based). A loss that is not finite must be reported by
-    /// [`check_finite`] before any weight changes.
+    /// Trains on the batch of `step` (0-based). A number that is not finite must meet
+    /// [`guard::NanGuard`] before any weight changes.
     ///
     /// # Errors
     /// The batch cannot be prepared or a number is not finite.
@@ -87,6 +87,8 @@ pub struct LoopPlan {
     pub save_every_minutes: f64,
     /// Checkpoints kept.
     pub keep_last: usize,
+    /// Number by which the best checkpoint is kept as well.
+    pub best: Option<Best>,
 }
 
 /// How a call of [`train`] ended.
@@ -126,15 +128,17 @@ pub fn train(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<
     let mut saved_at = Instant::now();
     let mut last_saved = first;
     let mut last_eval: Option<(u64, Numbers)> = None;
+    let mut best = best_so_far(plan, run)?;
     for step in first..plan.total_steps {
         let began = Instant::now();
         let report = stage.train_step(step).inspect_err(|_| progress.finish())?;
         let seconds = began.elapsed().as_secs_f64();
         let done = step + 1;
         let mut numbers = report.numbers;
-        let rate = report.units as f64 / seconds.max(1e-9);
-        progress.message(message(&numbers, rate, stage.unit()));
-        numbers.push((format!("{}_per_second", stage.unit()), rate));
+        progress.message(message(&numbers, &report.units, seconds));
+        for (unit, count) in &report.units {
+            numbers.push((format!("{unit}_per_second"), *count as f64 / seconds.max(1e-9)));
+        }
         numbers.push((
             "data_wait_share".to_owned(),
             stage.take_waited().as_secs_f64() / seconds.max(1e-9),
@@ -146,6 +150,7 @@ pub fn train(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<
             let numbers = stage.evaluate(done, &run.path)?;
             progress.println(format!("{} step {done}: {}", plan.kind, shown(&numbers)));
             metrics.write(done, LineKind::Eval, &numbers)?;
+            keep_best(stage, plan, run, done, &numbers, &mut best)?;
             last_eval = Some((done, numbers));
         }
         let stopping = stop.load(Ordering::SeqCst);
@@ -166,7 +171,42 @@ pub fn train(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<
         // Killed after the last checkpoint and before the end was recorded.
         last_eval = Some((first, stage.evaluate(first, &run.path)?));
     }
-    finish(plan, run, last_eval.map(|(_, numbers)| numbers).unwrap_or_default()).map(Ending::Finished)
+    let evaluation = last_eval.map(|(_, numbers)| numbers).unwrap_or_default();
+    finish(plan, run, evaluation, best).map(Ending::Finished)
+}
+
+/// Step and value of the best evaluation so far, from the lines that a continued run keeps.
+fn best_so_far(plan: &LoopPlan, run: &RunFolder) -> Result<Option<(u64, f64)>> {
+    match &plan.best {
+        Some(best) => Ok(best.so_far(&read_lines(&run.path.join(METRICS_FILE))?)),
+        None => Ok(None),
+    }
+}
+
+/// Saves the stage as the run's best one when the evaluation of `step` says so.
+fn keep_best(
+    stage: &mut dyn Stage,
+    plan: &LoopPlan,
+    run: &RunFolder,
+    step: u64,
+    numbers: &Numbers,
+    so_far: &mut Option<(u64, f64)>,
+) -> Result<()> {
+    let Some(best) = &plan.best else { return Ok(()) };
+    let Some(value) = best.value(numbers) else {
+        let names: Vec<&str> = numbers.iter().map(|(name, _)| name.as_str()).collect();
+        tracing::warn!(
+            "the evaluation of step {step} has no number {:?}, so no best checkpoint is kept; it has: {}",
+            best.metric,
+            names.join(", ")
+        );
+        return Ok(());
+    };
+    if best.improves(value, so_far.map(|(_, value)| value)) {
+        checkpoint::save_best(&run.path, step, &mut |folder| stage.save(folder))?;
+        *so_far = Some((step, value));
+    }
+    Ok(())
 }
 
 /// Puts the newest sound checkpoint into the stage; returns the steps it had done.
@@ -193,7 +233,7 @@ fn restore(stage: &mut dyn Stage, plan: &LoopPlan, run: &RunFolder) -> Result<u6
 }
 
 /// Copies the last checkpoint's weights to the run folder and records the end.
-fn finish(plan: &LoopPlan, run: &RunFolder, evaluation: Numbers) -> Result<Value> {
+fn finish(plan: &LoopPlan, run: &RunFolder, evaluation: Numbers, best: Option<(u64, f64)>) -> Result<Value> {
     let checkpoints = checkpoint::list(&run.path)?;
     let last = checkpoints.last().context("no checkpoint was written")?;
     let weights = last.folder.join(MODEL_FILE);
@@ -203,12 +243,15 @@ fn finish(plan: &LoopPlan, run: &RunFolder, evaluation: Numbers) -> Result<Value
         .into_iter()
         .map(|(name, value)| (name, Value::from(value)))
         .collect();
-    let summary = json!({
+    let mut summary = json!({
         "kind": plan.kind,
         "steps": plan.total_steps,
         "model_sha256": dataset::hash::sha256_hex(&bytes),
         "evaluation": evaluation,
     });
+    if let (Some(rule), Some((step, value))) = (&plan.best, best) {
+        summary["best"] = json!({ "metric": rule.metric, "step": step, "value": value });
+    }
     run.set_done(&summary)?;
     Ok(summary)
 }
@@ -223,12 +266,15 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-fn message(numbers: &Numbers, rate: f64, unit: &str) -> String {
+fn message(numbers: &Numbers, units: &[(&'static str, u64)], seconds: f64) -> String {
     let loss = numbers
         .iter()
         .find(|(name, _)| name == "loss/total")
         .map_or(f64::NAN, |(_, value)| *value);
-    format!("loss {loss:.4}, {rate:.1} {unit}/s")
+    let rate = units.first().map_or(String::new(), |(unit, count)| {
+        format!(", {:.1} {unit}/s", *count as f64 / seconds.max(1e-9))
+    });
+    format!("loss {loss:.4}{rate}")
 }
 
 fn shown(numbers: &Numbers) -> String {

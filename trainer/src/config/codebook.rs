@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{StageConfig, has_datasets, in_range};
+use crate::stage::best::Best;
 
 /// Everything that decides an IBQ codebook run (Section IV-C.3 and the IBQ paper).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,20 @@ pub struct CodebookConfig {
     pub entropy_weight: f64,
     /// Temperature of the entropy term.
     pub entropy_temperature: f64,
+    /// Weight of the perceptual term (LPIPS); 0 leaves it out.
+    pub perceptual_weight: f64,
+    /// VGG16 weights of the perceptual term: torchvision's, or LPIPS in one file.
+    pub perceptual_vgg: String,
+    /// Linear layers of LPIPS; empty when `perceptual_vgg` holds them too.
+    pub perceptual_linear: String,
+    /// Weight of the adversarial term; 0 leaves the discriminator out.
+    pub adversarial_weight: f64,
+    /// Weight of LeCam in the discriminator's loss.
+    pub lecam_weight: f64,
+    /// Width of the discriminator's first layer.
+    pub discriminator_channels: usize,
+    /// Layers of the discriminator that halve the side.
+    pub discriminator_layers: usize,
     /// Images in a batch.
     pub batch: usize,
     /// Passes over the images; ignored when `steps` is above 0.
@@ -55,6 +70,8 @@ pub struct CodebookConfig {
     pub warmup_share: f64,
     /// Largest global gradient norm; 0 switches clipping off.
     pub clip_norm: f64,
+    /// Steps in a row that may be passed over because a number was not finite; 0 ends the run.
+    pub skip_nonfinite: u64,
     /// Decay of the exponential moving average of the weights; 0 switches it off.
     pub ema: f64,
     /// Flip images at random.
@@ -77,6 +94,8 @@ pub struct CodebookConfig {
     pub save_every_minutes: f64,
     /// Checkpoints kept.
     pub keep_last: usize,
+    /// Keep the best checkpoint too, by a number of the evaluation: `max:NAME`, `min:NAME`, or empty.
+    pub best: String,
     /// Memory for decoded images before they go to a file, MiB.
     pub cache_mib: usize,
     /// Threads that prepare batches.
@@ -104,6 +123,13 @@ impl Default for CodebookConfig {
             quant_weight: 1.0,
             entropy_weight: 0.05,
             entropy_temperature: 0.01,
+            perceptual_weight: 0.0,
+            perceptual_vgg: String::new(),
+            perceptual_linear: String::new(),
+            adversarial_weight: 0.0,
+            lecam_weight: 0.05,
+            discriminator_channels: 64,
+            discriminator_layers: 3,
             batch: 256,
             epochs: 330.0,
             steps: 0,
@@ -113,6 +139,7 @@ impl Default for CodebookConfig {
             milestones: vec![250.0, 300.0],
             warmup_share: 0.0,
             clip_norm: 0.0,
+            skip_nonfinite: 0,
             ema: 0.999,
             augment: true,
             heldout: 0.02,
@@ -124,6 +151,7 @@ impl Default for CodebookConfig {
             save_every_steps: 1000,
             save_every_minutes: 15.0,
             keep_last: 2,
+            best: String::new(),
             cache_mib: 2048,
             workers: 2,
             device: "cpu".to_owned(),
@@ -170,13 +198,45 @@ impl StageConfig for CodebookConfig {
         in_range("quant_weight", self.quant_weight, 0.0, 1e6)?;
         in_range("entropy_weight", self.entropy_weight, 0.0, 1e6)?;
         in_range("entropy_temperature", self.entropy_temperature, 1e-6, 1e6)?;
+        in_range("perceptual_weight", self.perceptual_weight, 0.0, 1e6)?;
+        if self.perceptual_weight > 0.0 && self.perceptual_vgg.is_empty() {
+            bail!(
+                "`perceptual_weight` is {} and `perceptual_vgg` is empty; name torchvision's VGG16 and LPIPS's linear \
+                 layers (perceptual_linear), or set perceptual_weight to 0",
+                self.perceptual_weight
+            );
+        }
+        if self.perceptual_weight > 0.0 && self.image_size < 16 {
+            bail!(
+                "key `image_size` is {}; the perceptual term needs at least 16",
+                self.image_size
+            );
+        }
+        in_range("adversarial_weight", self.adversarial_weight, 0.0, 1e6)?;
+        in_range("lecam_weight", self.lecam_weight, 0.0, 1e6)?;
+        in_range("discriminator_channels", self.discriminator_channels, 1, 1024)?;
+        in_range("discriminator_layers", self.discriminator_layers, 1, 6)?;
+        if self.adversarial_weight > 0.0 && self.image_size >> self.discriminator_layers < 3 {
+            bail!(
+                "key `image_size` is {}, too small for {} discriminator layers; take at least {}, or fewer layers",
+                self.image_size,
+                self.discriminator_layers,
+                3 << self.discriminator_layers
+            );
+        }
         in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
         in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
         in_range("ema", self.ema, 0.0, 0.999_999)?;
         in_range("heldout", self.heldout, 0.0, 0.9)?;
         in_range("grid", self.grid, 1, 64)?;
+        Best::parse(&self.best)?;
+        in_range("skip_nonfinite", self.skip_nonfinite, 0, 1_000_000)?;
         in_range("keep_last", self.keep_last, 1, 1000)?;
         in_range("workers", self.workers, 1, 256)
+    }
+
+    fn datasets(&self) -> &[String] {
+        &self.datasets
     }
 
     fn out(&self) -> &str {

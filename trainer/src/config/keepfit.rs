@@ -1,13 +1,15 @@
 //! Configuration of `trainer keepfit`.
 
-use anyhow::{Result, bail};
+mod check;
+
 use dataset::modality::Modality;
 use serde::{Deserialize, Serialize};
 
-use super::mlm::check_text_shape;
-use super::{StageConfig, has_datasets, in_range};
+use crate::data::leakage::OnLeak;
+use crate::loss::knowledge::Reduction;
+use crate::model::keepfit::Stop;
 use crate::model::towers::Pool;
-use crate::text::prompt::{LabelStyle, check_template};
+use crate::text::prompt::LabelStyle;
 
 /// Paper or released-code behaviour where the two differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +39,25 @@ pub struct KeepfitConfig {
     pub text_init: String,
     /// Codebook: a codebook run or checkpoint; needed when `appearance` is true.
     pub codebook_init: String,
+    /// Text-encoder weights before textual pretraining (Bio_ClinicalBERT), for `textual = false`; empty for
+    /// random ones.
+    pub text_base: String,
+    /// Word rules of categories whose rows are left out of training (unseen-class experiments).
+    pub ban_categories: Vec<String>,
+    /// Leave out MM-Retinal pairs whose caption matches a rule of `ban_categories` as well.
+    pub ban_pairs: bool,
+    /// Dataset folders whose labelled images are test images, besides the test rows of `datasets`.
+    pub test_datasets: Vec<String>,
+    /// What happens to training images that are test images too: `drop`, `warn` or `stop`.
+    pub on_leak: OnLeak,
     /// Use pairs whose review status is still `needs-review`.
     pub unreviewed: bool,
     /// Use the MM-Retinal batch: its contrastive loss and both knowledge terms (ablation).
     pub mm: bool,
     /// Semantics-oriented knowledge, eq. 5-10 (ablation).
     pub semantic: bool,
+    /// Textual pretraining, Section IV-B: start from `text_init`; false starts from `text_base` (ablation).
+    pub textual: bool,
     /// Appearance-oriented knowledge, eq. 11-19 (ablation).
     pub appearance: bool,
     /// `paper` or `reference`.
@@ -67,6 +82,10 @@ pub struct KeepfitConfig {
     pub heads: usize,
     /// Dropout on the knowledge attention's weights.
     pub attention_dropout: f64,
+    /// Temperature of eq. 7; 0 means √(d/H).
+    pub semantic_tau: f64,
+    /// Kernel of the convolution before the quantiser: 1, or 3 as the V2 line has it.
+    pub appearance_kernel: usize,
     /// Temperature of eq. 18; 0 means √(d/H).
     pub appearance_tau: f64,
     /// Text pooling.
@@ -77,6 +96,12 @@ pub struct KeepfitConfig {
     pub lambda_semantic: f64,
     /// λ₂ of eq. 22.
     pub lambda_appearance: f64,
+    /// Epochs over which λ₂ rises linearly from 0; 0 has it whole from the first step.
+    pub appearance_ramp_epochs: f64,
+    /// Squared differences of eq. 20-21 over dimensions: `mean` or `sum`.
+    pub knowledge_reduction: Reduction,
+    /// Where the knowledge terms send no gradient: `pair-texts`, `knowledge`, `public-texts`.
+    pub stop_gradient: Vec<Stop>,
     /// Caption template of labels with `[ATR]` and `[CLS]`; empty takes the modality's own.
     pub template: String,
     /// Definitions of categories: `builtin`, `none`, or a TOML file.
@@ -89,6 +114,8 @@ pub struct KeepfitConfig {
     pub max_tokens: usize,
     /// Images of the public batch; the MM-Retinal batch has the same size.
     pub batch: usize,
+    /// Chunks that a batch is cut into to save memory; the contrastive loss still compares all its rows.
+    pub accumulate: usize,
     /// Passes over the public sets; ignored when `steps` is above 0.
     pub epochs: f64,
     /// Optimiser steps; 0 means by epochs.
@@ -105,6 +132,16 @@ pub struct KeepfitConfig {
     pub epsilon: f64,
     /// Largest global gradient norm; 0 switches clipping off.
     pub clip_norm: f64,
+    /// Parts that are not trained: `vision`, `text`, `vision_projection`, …, or prefixes of weight names.
+    pub freeze: Vec<String>,
+    /// Factor on the learning rate of the image encoder.
+    pub rate_vision: f64,
+    /// Factor on the learning rate of the text encoder.
+    pub rate_text: f64,
+    /// Factor on the rate from each layer of the encoders to the one below.
+    pub layer_decay: f64,
+    /// Steps in a row that may be passed over because a number was not finite; 0 ends the run.
+    pub skip_nonfinite: u64,
     /// Epochs of linear warm-up.
     pub warmup_epochs: u64,
     /// Epochs the cosine spans; 0 takes the run's own (paper) or 100 (reference).
@@ -115,6 +152,8 @@ pub struct KeepfitConfig {
     pub heldout: f64,
     /// Evaluate every so many steps; 0 only at the end.
     pub eval_every: u64,
+    /// Report each loss term's own gradient norm every so many steps (a pass a term); 0 never.
+    pub term_norms_every: u64,
     /// Seed of everything random.
     pub seed: u64,
     /// Save every so many steps; 0 never by steps.
@@ -123,6 +162,8 @@ pub struct KeepfitConfig {
     pub save_every_minutes: f64,
     /// Checkpoints kept.
     pub keep_last: usize,
+    /// Keep the best checkpoint too, by a number of the evaluation: `max:NAME`, `min:NAME`, or empty.
+    pub best: String,
     /// Memory for decoded images before they go to a file, MiB.
     pub cache_mib: usize,
     /// Threads that prepare batches.
@@ -143,9 +184,15 @@ impl Default for KeepfitConfig {
             vision_init: String::new(),
             text_init: String::new(),
             codebook_init: String::new(),
+            text_base: String::new(),
+            ban_categories: Vec::new(),
+            ban_pairs: false,
+            test_datasets: Vec::new(),
+            on_leak: OnLeak::Drop,
             unreviewed: true,
             mm: true,
             semantic: true,
+            textual: true,
             appearance: true,
             mode: Mode::Paper,
             vision_layers: [3, 4, 6, 3],
@@ -158,17 +205,23 @@ impl Default for KeepfitConfig {
             proj_dim: 512,
             heads: 2,
             attention_dropout: 0.5,
+            semantic_tau: 0.0,
+            appearance_kernel: 1,
             appearance_tau: 0.0,
             pooling: Pool::All,
             dropout: 0.1,
             lambda_semantic: 100.0,
             lambda_appearance: 1e4,
+            appearance_ramp_epochs: 0.0,
+            knowledge_reduction: Reduction::Mean,
+            stop_gradient: Vec::new(),
             template: String::new(),
             definitions: "builtin".to_owned(),
             label_style: LabelStyle::V2,
             image_size: 512,
             max_tokens: 256,
             batch: 48,
+            accumulate: 1,
             epochs: 25.0,
             steps: 0,
             learning_rate: 1e-4,
@@ -177,110 +230,26 @@ impl Default for KeepfitConfig {
             beta2: 0.999,
             epsilon: 1e-8,
             clip_norm: 1.0,
+            freeze: Vec::new(),
+            rate_vision: 1.0,
+            rate_text: 1.0,
+            layer_decay: 1.0,
+            skip_nonfinite: 0,
             warmup_epochs: 1,
             horizon_epochs: 0,
             augment: true,
             heldout: 0.05,
             eval_every: 1000,
+            term_norms_every: 0,
             seed: 1,
             save_every_steps: 500,
             save_every_minutes: 15.0,
             keep_last: 2,
+            best: String::new(),
             cache_mib: 2048,
             workers: 2,
             device: "cpu".to_owned(),
             out: String::new(),
-        }
-    }
-}
-
-impl StageConfig for KeepfitConfig {
-    const KIND: &'static str = "keepfit";
-
-    fn check(&self) -> Result<()> {
-        has_datasets(&self.datasets)?;
-        if self.modality == Modality::Other {
-            bail!("key `modality` is OTHER; train CFP, FFA or OCT");
-        }
-        if self.label_sets.is_empty() {
-            bail!("key `label_sets` is empty; name label sets of the dataset folder, or [\"*\"] for all");
-        }
-        if !self.mm && (self.semantic || self.appearance) {
-            bail!("`mm` is false, but `semantic` and `appearance` draw on MM-Retinal pairs; set both to false");
-        }
-        if !self.template.is_empty() {
-            check_template(&self.template)?;
-        }
-        if self.vision_layers.contains(&0) {
-            bail!(
-                "key `vision_layers` is {:?}; every stage needs at least one block",
-                self.vision_layers
-            );
-        }
-        in_range("vision_width", self.vision_width, 1, 1024)?;
-        check_text_shape(
-            self.text_hidden,
-            self.text_layers,
-            self.text_heads,
-            self.text_intermediate,
-        )?;
-        in_range("proj_dim", self.proj_dim, 2, 8192)?;
-        in_range("heads", self.heads, 1, 256)?;
-        if !self.proj_dim.is_multiple_of(self.heads) {
-            bail!(
-                "key `heads` is {}, which does not divide `proj_dim` = {}",
-                self.heads,
-                self.proj_dim
-            );
-        }
-        in_range("attention_dropout", self.attention_dropout, 0.0, 0.9)?;
-        in_range("appearance_tau", self.appearance_tau, 0.0, 1e6)?;
-        in_range("dropout", self.dropout, 0.0, 0.9)?;
-        in_range("lambda_semantic", self.lambda_semantic, 0.0, 1e9)?;
-        in_range("lambda_appearance", self.lambda_appearance, 0.0, 1e9)?;
-        in_range("image_size", self.image_size, 32, 4096)?;
-        in_range("max_tokens", self.max_tokens, 3, self.text_positions)?;
-        in_range("batch", self.batch, 2, 1 << 16)?;
-        in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
-        in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
-        in_range("beta1", self.beta1, 0.0, 0.9999)?;
-        in_range("beta2", self.beta2, 0.0, 0.999_999)?;
-        in_range("epsilon", self.epsilon, 1e-20, 1.0)?;
-        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
-        in_range("warmup_epochs", self.warmup_epochs, 0, 1_000_000)?;
-        in_range("horizon_epochs", self.horizon_epochs, 0, 1_000_000)?;
-        in_range("heldout", self.heldout, 0.0, 0.9)?;
-        in_range("keep_last", self.keep_last, 1, 1000)?;
-        in_range("workers", self.workers, 1, 256)
-    }
-
-    fn out(&self) -> &str {
-        &self.out
-    }
-
-    fn set_out(&mut self, out: &str) {
-        out.clone_into(&mut self.out);
-    }
-
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    fn set_device(&mut self, device: &str) {
-        device.clone_into(&mut self.device);
-    }
-
-    fn essence(&self) -> Self {
-        KeepfitConfig {
-            save_every_steps: 0,
-            save_every_minutes: 0.0,
-            keep_last: 1,
-            cache_mib: 0,
-            workers: 1,
-            device: String::new(),
-            out: String::new(),
-            ..self.clone()
         }
     }
 }

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{StageConfig, has_datasets, in_range};
+use crate::stage::best::Best;
 
 /// Everything that decides a masked-language run (Section IV-B).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub struct MlmConfig {
     pub epsilon: f64,
     /// Largest global gradient norm; 0 switches clipping off.
     pub clip_norm: f64,
+    /// Steps in a row that may be passed over because a number was not finite; 0 ends the run.
+    pub skip_nonfinite: u64,
     /// Share of the steps spent warming up linearly.
     pub warmup_share: f64,
     /// Dropout in the encoder.
@@ -67,6 +70,8 @@ pub struct MlmConfig {
     pub save_every_minutes: f64,
     /// Checkpoints kept.
     pub keep_last: usize,
+    /// Keep the best checkpoint too, by a number of the evaluation: `max:NAME`, `min:NAME`, or empty.
+    pub best: String,
     /// Threads that prepare batches.
     pub workers: usize,
     /// Device: `cpu`, `wgpu`, `wgpu:1`.
@@ -98,6 +103,7 @@ impl Default for MlmConfig {
             weight_decay: 0.01,
             epsilon: 1e-8,
             clip_norm: 1.0,
+            skip_nonfinite: 0,
             warmup_share: 0.06,
             dropout: 0.1,
             heldout: 0.05,
@@ -107,6 +113,7 @@ impl Default for MlmConfig {
             save_every_steps: 1000,
             save_every_minutes: 15.0,
             keep_last: 2,
+            best: String::new(),
             workers: 2,
             device: "cpu".to_owned(),
             out: String::new(),
@@ -139,8 +146,14 @@ impl StageConfig for MlmConfig {
         in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
         in_range("dropout", self.dropout, 0.0, 0.9)?;
         in_range("heldout", self.heldout, 0.0, 0.9)?;
+        Best::parse(&self.best)?;
+        in_range("skip_nonfinite", self.skip_nonfinite, 0, 1_000_000)?;
         in_range("keep_last", self.keep_last, 1, 1000)?;
         in_range("workers", self.workers, 1, 256)
+    }
+
+    fn datasets(&self) -> &[String] {
+        &self.datasets
     }
 
     fn out(&self) -> &str {

@@ -61,6 +61,10 @@ impl StageConfig for TokenizerConfig {
         in_range("alphabet_share", self.alphabet_share, 0.05, 1.0)
     }
 
+    fn datasets(&self) -> &[String] {
+        &self.datasets
+    }
+
     fn out(&self) -> &str {
         &self.out
     }

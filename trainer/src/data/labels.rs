@@ -9,12 +9,14 @@ use dataset::read::{Columns, Dataset};
 use dataset::record::LabelRecord;
 
 use super::Rejected;
+use super::ban::BanRules;
 use super::images::{DECODE_TOGETHER, ImageStore, decode_all};
+use super::leakage::{Leak, OnLeak, TestImages};
 use super::seeds::hash_order;
 use crate::text::definitions::normal_form;
 
 /// The split used for training.
-const TRAIN: &str = "train";
+pub(super) const TRAIN: &str = "train";
 
 /// One labelled image.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +40,10 @@ pub struct LabelledSet {
     pub images: Vec<LabelledImage>,
     /// Rows that could not be used.
     pub rejected: Vec<Rejected>,
-    /// Training rows left out because a test row has the same image, by content hash.
-    pub same_as_test: Vec<String>,
+    /// Training rows whose image is a test image.
+    pub leaks: Vec<Leak>,
+    /// Rows left out by each rule for categories.
+    pub banned: BTreeMap<String, u64>,
 }
 
 /// Which rows to read.
@@ -50,6 +54,12 @@ pub struct LabelQuery<'a> {
     pub label_sets: &'a [String],
     /// Modalities.
     pub modalities: &'a [Modality],
+    /// Categories to leave out.
+    pub ban: &'a BanRules,
+    /// Test images.
+    pub tests: &'a TestImages,
+    /// What happens to training images that are test images.
+    pub on_leak: OnLeak,
 }
 
 impl LabelQuery<'_> {
@@ -60,7 +70,7 @@ impl LabelQuery<'_> {
 
 /// Reads the training rows into `store`.
 ///
-/// Rows whose image is also a test row's image (same bytes) are left out and listed.
+/// Rows whose image is also a test image are listed, and left out where the query says so.
 ///
 /// # Errors
 /// A dataset folder that cannot be read, or a named label set that no folder has.
@@ -70,7 +80,6 @@ pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<Label
     for folder in query.datasets {
         known_sets.extend(open(folder)?.label_sets());
     }
-    let test_hashes = test_image_hashes(query.datasets)?;
     for wanted in query.label_sets {
         if wanted != "*" && !known_sets.contains(wanted) {
             bail!(
@@ -93,9 +102,19 @@ pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<Label
                 if record.split != TRAIN || !query.modalities.contains(&record.modality) {
                     continue;
                 }
-                if test_hashes.contains(&record.image_sha256) {
-                    found.same_as_test.push(record.id);
+                if let Some(rule) = query
+                    .ban
+                    .matching_any(record.categories.iter().chain(&record.attributes))
+                {
+                    *found.banned.entry(rule.to_owned()).or_default() += 1;
                     continue;
+                }
+                let (sha256, path) = (&record.image_sha256, &record.image.path);
+                if let Some(leak) = query.tests.leak(&record.id, sha256, name, path) {
+                    found.leaks.push(leak);
+                    if query.on_leak == OnLeak::Drop {
+                        continue;
+                    }
                 }
                 waiting.push(record);
                 if waiting.len() == DECODE_TOGETHER {
@@ -109,27 +128,6 @@ pub fn load_labelled(query: &LabelQuery, store: &mut ImageStore) -> Result<Label
         progress.finish();
     }
     Ok(found)
-}
-
-/// Content hashes of all labelled images that are kept for testing (any split but `train`).
-///
-/// # Errors
-/// A dataset folder that cannot be read.
-pub fn test_image_hashes(datasets: &[String]) -> Result<BTreeSet<String>> {
-    let mut hashes = BTreeSet::new();
-    for folder in datasets {
-        let dataset = open(folder)?;
-        for record in dataset
-            .labels(None, Columns::WithoutImageBytes)
-            .with_context(|| folder.clone())?
-        {
-            let record = record.with_context(|| folder.clone())?;
-            if record.split != TRAIN {
-                hashes.insert(record.image_sha256);
-            }
-        }
-    }
-    Ok(hashes)
 }
 
 fn take_rows(folder: &str, rows: Vec<LabelRecord>, store: &mut ImageStore, found: &mut LabelledSet) -> Result<()> {
@@ -200,6 +198,9 @@ pub fn category_numbers(images: &[LabelledImage]) -> BTreeMap<String, i64> {
 pub fn check_trainable(images: &[LabelledImage], query: &LabelQuery) -> Result<()> {
     let modalities: Vec<String> = query.modalities.iter().map(Modality::to_string).collect();
     let place = format!("label sets {:?} of {}", query.label_sets, query.datasets.join(", "));
+    if images.is_empty() && !query.ban.is_empty() {
+        bail!("ban_categories leaves no labelled image of {place}; ban fewer categories");
+    }
     if images.is_empty() {
         bail!(
             "no labelled {} image with split \"train\" in {place}; add some with `ingest labels --modality {} …`",
@@ -299,6 +300,9 @@ mod tests {
             datasets: &datasets,
             label_sets: &label_sets,
             modalities: &[Modality::Cfp],
+            ban: &BanRules::default(),
+            tests: &TestImages::default(),
+            on_leak: OnLeak::Drop,
         };
         let error = check_trainable(&[], &query).unwrap_err().to_string();
         assert!(error.contains("no labelled CFP image"), "{error}");

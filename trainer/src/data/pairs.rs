@@ -6,8 +6,10 @@ use dataset::read::Columns;
 use dataset::record::{PairRecord, ReviewStatus};
 
 use super::Rejected;
+use super::ban::BanRules;
 use super::images::{DECODE_TOGETHER, ImageStore, decode_all};
-use super::labels::{open, test_image_hashes};
+use super::labels::open;
+use super::leakage::{Leak, OnLeak, TestImages};
 
 /// One image with its English caption.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +33,10 @@ pub struct PairSet {
     pub without_english: usize,
     /// Pairs left out because they still need review.
     pub unreviewed: usize,
-    /// Pairs left out because a labelled test row has the same image, by content hash.
-    pub same_as_test: Vec<String>,
+    /// Pairs whose image is a labelled test image.
+    pub leaks: Vec<Leak>,
+    /// Pairs left out because their caption matches a rule.
+    pub banned: u64,
 }
 
 /// Which pairs to read.
@@ -45,6 +49,12 @@ pub struct PairQuery<'a> {
     pub with_unreviewed: bool,
     /// Take pairs without an English caption too (for images alone).
     pub without_caption: bool,
+    /// Rules whose matching captions are left out.
+    pub ban: &'a BanRules,
+    /// Test images.
+    pub tests: &'a TestImages,
+    /// What happens to pairs whose image is a test image.
+    pub on_leak: OnLeak,
 }
 
 /// Reads the pairs with split `train` into `store`.
@@ -53,7 +63,6 @@ pub struct PairQuery<'a> {
 /// A dataset folder that cannot be read.
 pub fn load_pairs(query: &PairQuery, store: &mut ImageStore) -> Result<PairSet> {
     let mut found = PairSet::default();
-    let test_hashes = test_image_hashes(query.datasets)?;
     for folder in query.datasets {
         let dataset = open(folder)?;
         let progress = dataset::progress::bar(None, "reading image-text pairs");
@@ -71,9 +80,16 @@ pub fn load_pairs(query: &PairQuery, store: &mut ImageStore) -> Result<PairSet> 
                 found.without_english += 1;
                 continue;
             }
-            if test_hashes.contains(&record.image_sha256) {
-                found.same_as_test.push(record.id);
+            if english(&record).is_some_and(|caption| query.ban.matching(caption).is_some()) {
+                found.banned += 1;
                 continue;
+            }
+            let (sha256, path) = (&record.image_sha256, &record.image.path);
+            if let Some(leak) = query.tests.leak(&record.id, sha256, &record.source_id, path) {
+                found.leaks.push(leak);
+                if query.on_leak == OnLeak::Drop {
+                    continue;
+                }
             }
             waiting.push(record);
             if waiting.len() == DECODE_TOGETHER {
@@ -154,6 +170,9 @@ mod tests {
             modalities: &[Modality::Oct],
             with_unreviewed: true,
             without_caption: false,
+            ban: &BanRules::default(),
+            tests: &TestImages::default(),
+            on_leak: OnLeak::Drop,
         };
         let set = PairSet {
             pairs: vec![Pair {

@@ -57,25 +57,28 @@ impl KnowledgeAttention {
         dropout: &mut Dropout,
     ) -> (Tensor<2>, Tensor<3>) {
         let [rows, _] = query.dims();
-        // Head h owns the columns [h·d/H, (h+1)·d/H).
-        let split = |x: Tensor<2>| {
-            let [rows, width] = x.dims();
-            x.reshape([rows, self.heads, width / self.heads]).swap_dims(0, 1)
-        };
-        let (q, k, v) = (
-            self.query.forward(query),
-            self.key.forward(key),
-            self.value.forward(value),
-        );
+        let weights = self.weights(query, key);
+        let v = self.value.forward(value);
         let [_, width] = v.dims();
-        let scores = split(q).matmul(split(k).swap_dims(1, 2)) / self.tau; // [heads, rows, pairs]
-        let weights = match self.softmax {
-            SoftmaxDim::Keys => softmax(scores, 2),
-            SoftmaxDim::Heads => softmax(scores, 0),
-        };
-        let read = dropout.apply(weights.clone(), rate).matmul(split(v)); // [heads, rows, width/heads]
+        let read = dropout.apply(weights.clone(), rate).matmul(self.split(v)); // [heads, rows, width/heads]
         let joined = read.swap_dims(0, 1).reshape([rows, width]);
         (self.output.forward(joined), weights)
+    }
+
+    /// Attention weights `[heads, public, pairs]` alone, from query `[public, inputs]` and key `[pairs, inputs]`.
+    pub fn weights(&self, query: Tensor<2>, key: Tensor<2>) -> Tensor<3> {
+        let (q, k) = (self.query.forward(query), self.key.forward(key));
+        let scores = self.split(q).matmul(self.split(k).swap_dims(1, 2)) / self.tau;
+        match self.softmax {
+            SoftmaxDim::Keys => softmax(scores, 2),
+            SoftmaxDim::Heads => softmax(scores, 0),
+        }
+    }
+
+    /// `[rows, width]` to `[heads, rows, width/heads]`: head h owns the columns [h·d/H, (h+1)·d/H).
+    fn split(&self, x: Tensor<2>) -> Tensor<3> {
+        let [rows, width] = x.dims();
+        x.reshape([rows, self.heads, width / self.heads]).swap_dims(0, 1)
     }
 }
 

@@ -24,6 +24,11 @@ impl Dropout {
         Self(Some(rng))
     }
 
+    /// Masks of one part of a step that is done in parts, each of which may be passed through again.
+    pub fn for_part(seed: u64, step: u64, part: u64) -> Self {
+        Self::for_step(seed ^ ((part + 1) << 48), step)
+    }
+
     /// Zeroes each element with probability `rate` and scales the rest by 1/(1−rate).
     pub fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
         match self.draw(x.dims(), rate, &x.device().without_autodiff()) {

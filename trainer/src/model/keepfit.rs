@@ -13,7 +13,11 @@ use super::{
     towers::{Encoded, Pool, TextTower, VisionTower},
     walk::{Role, Slot, Walk, join},
 };
-use crate::loss::{contrastive, knowledge};
+use crate::loss::knowledge::Reduction;
+
+mod step;
+
+pub use step::{AppearanceMaps, Half, ImageTextBatch, KeepFitBatch, Knowledge, KnowledgeSide, StepOutput, Tokens};
 
 /// ln(1/0.07), where the logit scale starts.
 pub const INITIAL_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
@@ -82,6 +86,28 @@ pub struct KeepFitConfig {
     /// Dropout on the knowledge attention weights in training.
     #[serde(default = "half")]
     pub knowledge_dropout: f64,
+    /// How the squared differences of eq. 20-21 become one number.
+    #[serde(default = "mean")]
+    pub knowledge_reduction: Reduction,
+    /// Where the knowledge terms send no gradient; nowhere in the paper.
+    #[serde(default)]
+    pub stop_gradient: Vec<Stop>,
+}
+
+/// A place of the knowledge terms that can be kept from receiving gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// The MM-Retinal text embeddings that are read (T_m).
+    PairTexts,
+    /// The extracted knowledge (EK).
+    Knowledge,
+    /// The public text embeddings that are compared with it (T_p).
+    PublicTexts,
+}
+
+fn mean() -> Reduction {
+    Reduction::Mean
 }
 
 fn two() -> usize {
@@ -135,86 +161,6 @@ impl KeepFitConfig {
     }
 }
 
-/// Images and their texts on the device; row i of each belongs together.
-pub struct ImageTextBatch {
-    /// `[batch, 3, height, width]`, RGB in [0, 1].
-    pub images: Tensor<4>,
-    /// Token ids `[batch, tokens]`.
-    pub ids: Tensor<2, Int>,
-    /// 1 for tokens, 0 for padding, `[batch, tokens]`.
-    pub mask: Tensor<2, Int>,
-}
-
-/// One training step's input.
-pub struct KeepFitBatch {
-    /// The labelled public batch.
-    pub public: ImageTextBatch,
-    /// Sampled category of each public row; equal numbers are positives of each other.
-    pub categories: Vec<i64>,
-    /// The MM-Retinal batch; None trains without it (FLAIR), then no knowledge either.
-    pub knowledge: Option<ImageTextBatch>,
-}
-
-/// One kind of expert knowledge of a step.
-pub struct Knowledge {
-    /// `[public, proj_dim]`
-    pub vectors: Tensor<2>,
-    /// How much each MM-Retinal pair contributed, `[heads, public, pairs]`.
-    pub weights: Tensor<3>,
-    /// Unweighted loss term (eq. 20 or 21), `[1]`.
-    pub loss: Tensor<1>,
-}
-
-/// The appearance branch's quantised maps.
-pub struct AppearanceMaps {
-    /// Mean quantised token of the public images, `[public, D]`.
-    pub public: Tensor<2>,
-    /// Mean quantised token of the MM-Retinal images, `[pairs, D]`.
-    pub knowledge: Tensor<2>,
-    /// Codes of the public images, `[public, h, w]`.
-    pub public_codes: Tensor<3, Int>,
-    /// Codes of the MM-Retinal images, `[pairs, h, w]`.
-    pub knowledge_codes: Tensor<3, Int>,
-}
-
-/// The MM-Retinal half of a step.
-pub struct KnowledgeSide {
-    /// Image side.
-    pub images: Encoded,
-    /// Text side.
-    pub texts: Encoded,
-    /// Contrastive term, `[1]`.
-    pub itc: Tensor<1>,
-    /// Scaled similarities, rows texts, columns images, `[pairs, pairs]`.
-    pub logits: Tensor<2>,
-}
-
-/// Everything a training step computed; `total` carries the graph.
-pub struct StepOutput {
-    /// Weighted sum of all terms, `[1]`.
-    pub total: Tensor<1>,
-    /// Contrastive term of the public batch, `[1]`.
-    pub itc_public: Tensor<1>,
-    /// Image side of the public batch.
-    pub public_images: Encoded,
-    /// Text side of the public batch.
-    pub public_texts: Encoded,
-    /// Soft targets `[public, public]`.
-    pub target: Tensor<2>,
-    /// Scaled similarities of the public batch, rows texts, columns images.
-    pub logits_public: Tensor<2>,
-    /// MM-Retinal half.
-    pub knowledge: Option<KnowledgeSide>,
-    /// Semantic knowledge.
-    pub semantic: Option<Knowledge>,
-    /// Appearance knowledge.
-    pub appearance: Option<Knowledge>,
-    /// Quantised maps of the appearance branch.
-    pub maps: Option<AppearanceMaps>,
-    /// Batch statistics of the two image passes, for [`KeepFitModel::update_statistics`].
-    pub moments: Vec<Vec<BatchMoments>>,
-}
-
 /// The model. Keys as in released checkpoints, V2 form.
 #[derive(Clone, Debug)]
 pub struct KeepFitModel {
@@ -225,12 +171,25 @@ pub struct KeepFitModel {
     /// Text tower.
     pub text: TextTower,
     semantic: Option<KnowledgeAttention>,
-    appearance: Option<Appearance>,
+    appearance: Option<Branch>,
     config: KeepFitConfig,
+    frozen: Frozen,
 }
 
+/// Towers whose encoder is not trained; they run as in evaluation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Frozen {
+    vision: bool,
+    text: bool,
+}
+
+/// Prefix of the image encoder's keys.
+const VISION: &str = "vision_model.model.";
+/// Prefix of the text encoder's keys.
+const TEXT: &str = "text_model.model.";
+
 #[derive(Clone, Debug)]
-struct Appearance {
+struct Branch {
     conv: Conv,
     quantizer: Quantizer,
     attention: KnowledgeAttention,
@@ -259,7 +218,7 @@ impl KeepFitModel {
                 &mut init,
             )
         });
-        let appearance = config.appearance.as_ref().map(|a| Appearance {
+        let appearance = config.appearance.as_ref().map(|a| Branch {
             conv: Conv::init_biased(config.vision.features(), a.code_dim, a.conv_kernel, 1, &mut init),
             quantizer: Quantizer {
                 codebook: init.normal([a.codes, a.code_dim], 1.0).set_require_grad(false),
@@ -274,7 +233,62 @@ impl KeepFitModel {
             semantic,
             appearance,
             config: config.clone(),
+            frozen: Frozen::default(),
         })
+    }
+
+    /// Stops training the tensors whose key starts with one of `prefixes`; returns how many there were.
+    /// A tower whose encoder is frozen whole runs as in evaluation from now on: running statistics, no dropout.
+    pub fn freeze(&mut self, prefixes: &[&str]) -> usize {
+        let mut count = 0;
+        let mut open = Frozen::default();
+        self.each(|key, role, mut slot| {
+            if role != Role::Trained {
+                return;
+            }
+            if prefixes.iter().any(|prefix| key.starts_with(prefix)) {
+                slot.to_plain();
+                count += 1;
+            } else {
+                // BERT's pooler never takes part.
+                open.vision |= key.starts_with(VISION);
+                open.text |= key.starts_with(TEXT) && !key.starts_with("text_model.model.pooler.");
+            }
+        });
+        self.frozen = Frozen {
+            vision: !open.vision,
+            text: !open.text,
+        };
+        count
+    }
+
+    /// Sets λ₂ of eq. 22, for a ramp at the beginning of a run.
+    pub fn set_lambda2(&mut self, value: f64) {
+        self.config.lambda2 = value;
+    }
+
+    /// How strongly each head of each knowledge branch would attend to each key image: semantic and, where
+    /// there is one, appearance weights, `[heads, queries, keys]`. From [`KeepFitModel::look`] of both.
+    pub fn attention_over(&self, queries: &Looks, keys: &Looks) -> (Option<Tensor<3>>, Option<Tensor<3>>) {
+        let semantic = self
+            .semantic
+            .as_ref()
+            .map(|attention| attention.weights(queries.projected.clone(), keys.projected.clone()));
+        let appearance = match (&self.appearance, &queries.tokens, &keys.tokens) {
+            (Some(branch), Some(own), Some(theirs)) => Some(branch.attention.weights(own.clone(), theirs.clone())),
+            _ => None,
+        };
+        (semantic, appearance)
+    }
+
+    /// What the knowledge branches see of images, with running statistics. images as for
+    /// [`KeepFitModel::encode_images`].
+    pub fn look(&self, images: Tensor<4>) -> Looks {
+        let (maps, encoded) = self.vision.forward(images, &mut BatchStats::Running);
+        Looks {
+            projected: encoded.projected,
+            tokens: self.appearance.as_ref().map(|branch| branch.tokens(maps.map).mean),
+        }
     }
 
     /// The configuration the model was built from.
@@ -295,95 +309,13 @@ impl KeepFitModel {
     /// Clamps the logit scale in place; call before each [`KeepFitModel::forward_step`].
     pub fn clamp_logit_scale(&mut self) {
         let [low, high] = self.config.logit_scale_clamp;
-        let tracked = self.logit_scale.is_require_grad();
+        let (recorded, tracked) = (self.logit_scale.is_autodiff(), self.logit_scale.is_require_grad());
         let clamped = self.logit_scale.clone().inner().clamp(low, high);
-        self.logit_scale = if tracked {
-            clamped.autodiff().require_grad()
+        self.logit_scale = if recorded {
+            clamped.autodiff().set_require_grad(tracked)
         } else {
             clamped
         };
-    }
-
-    /// Forward pass of one training step: public batch, then MM-Retinal batch, then knowledge.
-    pub fn forward_step(&self, batch: KeepFitBatch, dropout: &mut Dropout) -> StepOutput {
-        let KeepFitBatch {
-            public,
-            categories,
-            knowledge,
-        } = batch;
-        let scale = self.logit_scale.clone().exp(); // [1]
-        let mut moments = vec![Vec::new()];
-        let (public_maps, public_images) = self
-            .vision
-            .forward(public.images, &mut BatchStats::Batch(&mut moments[0]));
-        let public_texts = self.text.forward(public.ids, public.mask, dropout);
-        let target = contrastive::soft_targets(&categories, &scale.device().without_autodiff());
-        let (itc_public, logits_public) =
-            contrastive::loss(&public_images.projected, &public_texts.projected, &scale, &target);
-        let mut out = StepOutput {
-            total: itc_public.clone(),
-            itc_public,
-            public_images,
-            public_texts,
-            target,
-            logits_public,
-            knowledge: None,
-            semantic: None,
-            appearance: None,
-            maps: None,
-            moments: Vec::new(),
-        };
-        let Some(pairs) = knowledge else {
-            out.moments = moments;
-            return out;
-        };
-
-        moments.push(Vec::new());
-        let (pair_maps, images) = self
-            .vision
-            .forward(pairs.images, &mut BatchStats::Batch(&mut moments[1]));
-        out.moments = moments;
-        let texts = self.text.forward(pairs.ids, pairs.mask, dropout);
-        let count = images.projected.dims()[0];
-        let identity = Tensor::eye(count, &scale.device().without_autodiff());
-        let (itc, logits) = contrastive::loss(&images.projected, &texts.projected, &scale, &identity);
-        out.total = out.total + itc.clone();
-        let rate = self.config.knowledge_dropout;
-        if let Some(attention) = &self.semantic {
-            let (query, key, value) = (
-                out.public_images.projected.clone(),
-                images.projected.clone(),
-                texts.projected.clone(),
-            );
-            let (vectors, weights) = attention.forward(query, key, value, rate, dropout);
-            let loss = knowledge::loss(&vectors, &out.public_texts.projected);
-            out.total = out.total + loss.clone() * self.config.lambda1;
-            out.semantic = Some(Knowledge { vectors, weights, loss });
-        }
-        if let Some(branch) = &self.appearance {
-            let (query, public_codes) = branch.tokens(public_maps.map);
-            let (key, knowledge_codes) = branch.tokens(pair_maps.map);
-            let value = texts.projected.clone();
-            let (vectors, weights) = branch
-                .attention
-                .forward(query.clone(), key.clone(), value, rate, dropout);
-            let loss = knowledge::loss(&vectors, &out.public_texts.projected);
-            out.total = out.total + loss.clone() * self.config.lambda2;
-            out.appearance = Some(Knowledge { vectors, weights, loss });
-            out.maps = Some(AppearanceMaps {
-                public: query,
-                knowledge: key,
-                public_codes,
-                knowledge_codes,
-            });
-        }
-        out.knowledge = Some(KnowledgeSide {
-            images,
-            texts,
-            itc,
-            logits,
-        });
-        out
     }
 
     /// Moves the running statistics, once per image pass of a step and in its order.
@@ -394,19 +326,13 @@ impl KeepFitModel {
     }
 }
 
-impl Appearance {
-    /// Feature map `[batch, C4, h, w]` to the mean quantised token `[batch, D]` and the codes `[batch, h, w]`.
-    fn tokens(&self, map: Tensor<4>) -> (Tensor<2>, Tensor<3, Int>) {
-        let z = self.conv.forward(map);
-        let [batch, width, h, w] = z.dims();
-        let quantized = self.quantizer.forward(to_tokens(z));
-        let mean = quantized
-            .z_q
-            .reshape([batch, h * w, width])
-            .mean_dim(1)
-            .reshape([batch, width]);
-        (mean, quantized.codes.reshape([batch, h, w]))
-    }
+/// What the knowledge branches see of a batch of images.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    /// Unit vectors `[batch, proj_dim]`, for the semantic branch.
+    pub projected: Tensor<2>,
+    /// Mean quantised tokens `[batch, D]`, for the appearance branch.
+    pub tokens: Option<Tensor<2>>,
 }
 
 impl Walk for KeepFitModel {

@@ -85,8 +85,26 @@ impl Slot<'_> {
         with_tensor!(self, t => replace(t, values), counter _c => ())
     }
 
+    /// Leaves the graph: the same values as a tensor of the plain device, which is never trained.
+    pub fn to_plain(&mut self) {
+        with_tensor!(self, t => **t = (**t).clone().inner(), counter _c => ())
+    }
+
+    /// Whether the tensor can receive gradients.
+    pub fn is_recording(&self) -> bool {
+        match self {
+            Slot::Scalar(t) | Slot::Vector(t) => t.is_autodiff(),
+            Slot::Matrix(t) => t.is_autodiff(),
+            Slot::Kernel(t) => t.is_autodiff(),
+            Slot::Counter(_) => false,
+        }
+    }
+
     /// Takes this tensor's gradient out of `gradients`, flattened to one dimension.
     pub fn take_gradient(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
+        if !self.is_recording() {
+            return None;
+        }
         match self {
             Slot::Scalar(t) | Slot::Vector(t) => t.grad_remove(gradients),
             Slot::Matrix(t) => t.grad_remove(gradients).map(|g| g.flatten(0, 1)),
@@ -141,14 +159,24 @@ pub trait Walk {
         self.walk("", &mut visit);
     }
 
-    /// Number of trained elements.
+    /// A copy that records no gradients; it shares the values.
+    fn plain(&self) -> Self
+    where
+        Self: Sized + Clone,
+    {
+        let mut copy = self.clone();
+        copy.each(|_, _, mut slot| slot.to_plain());
+        copy
+    }
+
+    /// Number of elements that training changes; 0 on a device without gradients.
     fn trained_elements(&mut self) -> usize
     where
         Self: Sized,
     {
         let mut count = 0;
         self.each(|_, role, slot| {
-            if role == Role::Trained {
+            if role == Role::Trained && slot.is_recording() {
                 count += slot.len();
             }
         });

@@ -1,7 +1,10 @@
 //! Joint training on public label sets and MM-Retinal pairs: `trainer keepfit` (Section IV-C).
 
+pub mod accumulate;
 pub mod batches;
 pub mod build;
+pub mod rates;
+mod report;
 mod zero_shot;
 
 use std::path::Path;
@@ -9,45 +12,40 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde_json::json;
 
+use super::best::Best;
+use super::guard::NanGuard;
 use super::mlm::clip;
-use super::{LoopPlan, Numbers, Stage, StepReport, check_finite};
+use super::{LoopPlan, Numbers, Stage, StepReport};
 use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
 use crate::config::KeepfitConfig;
 use crate::config::keepfit::Mode;
 use crate::data::Rejected;
+use crate::data::ban::BanRules;
 use crate::data::images::ImageStore;
 use crate::data::labels::{self, LabelQuery, LabelledImage, category_numbers, hold_out, load_labelled};
+use crate::data::leakage::{Leak, TestImages, judge};
 use crate::data::pairs::{self, PairQuery, load_pairs};
 use crate::data::prefetch::Prefetcher;
 use crate::data::sampler::EpochSampler;
 use crate::device;
 use crate::image::prepare::preprocessing_id;
-use crate::loss::ibq::usage;
 use crate::model::dropout::Dropout;
-use crate::model::keepfit::{KeepFitConfig, KeepFitModel, Knowledge, StepOutput};
-use crate::model::walk::{Walk, to_vec};
+use crate::model::keepfit::{KeepFitConfig, KeepFitModel, StepOutput};
+use crate::model::layers::BatchMoments;
+use crate::model::walk::Walk;
 use crate::optim::{AdamW, AdamWConfig, NamedGradients};
 use crate::run_folder::{RunFacts, RunFolder, dataset_facts, versions};
 use crate::schedule::CosineSchedule;
 use crate::text::definitions::Definitions;
 use crate::text::prompt::training_template;
 use crate::weights;
+use accumulate::Chunked;
 use batches::{HostBatch, TrainingData};
-
-/// Modules whose gradient norms are reported: key prefix and name.
-const MODULES: [(&str, &str); 8] = [
-    ("vision_model.model.", "vision"),
-    ("vision_model.projection_head.", "vision_projection"),
-    ("text_model.model.", "text"),
-    ("text_model.projection_head.", "text_projection"),
-    ("attention.", "attention"),
-    ("attention_appearance.", "attention_appearance"),
-    ("appearance_conv.", "appearance_conv"),
-    ("logit_scale", "logit_scale"),
-];
+pub use report::MODULES;
+use report::scalar;
 
 /// The stage's data, model and optimiser.
 pub struct KeepfitStage {
@@ -56,11 +54,14 @@ pub struct KeepfitStage {
     data: Arc<TrainingData>,
     held: Vec<LabelledImage>,
     rejected: Vec<Rejected>,
+    leaks: Vec<Leak>,
     counts: serde_json::Value,
     device: Device,
     model: KeepFitModel,
     optimizer: AdamW,
     schedule: CosineSchedule,
+    guard: NanGuard,
+    steps_per_epoch: u64,
     total_steps: u64,
     prefetcher: Option<Prefetcher<HostBatch>>,
 }
@@ -86,45 +87,50 @@ impl KeepfitStage {
 
         let modalities = [config.modality];
         let mut store = ImageStore::new(config.image_size, config.cache_mib, spool);
+        let ban = BanRules::parse(&config.ban_categories)?;
+        let tests = TestImages::read(&config.datasets, &config.test_datasets)?;
         let label_query = LabelQuery {
             datasets: &config.datasets,
             label_sets: &config.label_sets,
             modalities: &modalities,
+            ban: &ban,
+            tests: &tests,
+            on_leak: config.on_leak,
         };
         let labelled = load_labelled(&label_query, &mut store)?;
         labels::check_trainable(&labelled.images, &label_query)?;
-        let mut same_as_test = labelled.same_as_test;
-        let mut rejected = labelled.rejected;
+        let (mut leaks, mut rejected) = (labelled.leaks, labelled.rejected);
         let (public, held) = hold_out(labelled.images, config.heldout, config.seed);
         let mut pairs = Vec::new();
-        let (mut without_english, mut unreviewed) = (0, 0);
+        let (mut without_english, mut unreviewed, mut banned_pairs) = (0, 0, 0);
         if config.mm {
+            let none = BanRules::default();
             let query = PairQuery {
                 datasets: &config.datasets,
                 modalities: &modalities,
                 with_unreviewed: config.unreviewed,
                 without_caption: false,
+                ban: if config.ban_pairs { &ban } else { &none },
+                tests: &tests,
+                on_leak: config.on_leak,
             };
             let set = load_pairs(&query, &mut store)?;
             pairs::check_trainable(&set, &query)?;
-            (without_english, unreviewed) = (set.without_english, set.unreviewed);
+            (without_english, unreviewed, banned_pairs) = (set.without_english, set.unreviewed, set.banned);
             rejected.extend(set.rejected);
-            same_as_test.extend(set.same_as_test);
+            leaks.extend(set.leaks);
             pairs = set.pairs;
         }
-        if let Some(first) = same_as_test.first() {
-            tracing::warn!(
-                "{} training images are also labelled test images (same bytes) and were left out, for example row {first}",
-                same_as_test.len()
-            );
-        }
+        judge(&leaks, config.on_leak)?;
         let sampler = EpochSampler::new(public.len(), config.batch, config.seed);
         let steps_per_epoch = sampler.steps_per_epoch();
         let total_steps = total_steps(config, steps_per_epoch);
         let counts = json!({
             "public_training": public.len(),
             "public_heldout": held.len(),
-            "same_as_test": same_as_test.len(),
+            "same_as_test": leaks.len(),
+            "banned": labelled.banned,
+            "banned_pairs": banned_pairs,
             "categories": category_numbers(&public).len(),
             "pairs": pairs.len(),
             "pairs_without_english": without_english,
@@ -132,7 +138,8 @@ impl KeepfitStage {
             "rejected": rejected.len(),
             "steps_per_epoch": steps_per_epoch,
         });
-        let model = build::init_model(config, &shape, codebook, &device::training(&device))?;
+        let mut model = build::init_model(config, &shape, codebook, &device::training(&device))?;
+        build::freeze(&mut model, config)?;
         let (warmup, horizon) = build::schedule_steps(config, steps_per_epoch, total_steps);
         let template = match config.template.as_str() {
             "" => training_template(config.modality),
@@ -159,6 +166,7 @@ impl KeepfitStage {
             data: Arc::new(data),
             held,
             rejected,
+            leaks,
             counts,
             device,
             model,
@@ -169,21 +177,27 @@ impl KeepfitStage {
                 warmup_epochs: warmup,
                 horizon_epochs: horizon,
             },
+            guard: NanGuard::new(config.skip_nonfinite),
+            steps_per_epoch,
             total_steps,
             prefetcher: None,
         })
     }
 
     /// Steps of the whole run and how often to look and save.
-    pub fn plan(&self) -> LoopPlan {
-        LoopPlan {
+    ///
+    /// # Errors
+    /// The key `best` cannot be read.
+    pub fn plan(&self) -> Result<LoopPlan> {
+        Ok(LoopPlan {
             kind: "keepfit",
             total_steps: self.total_steps,
             eval_every: self.config.eval_every,
             save_every_steps: self.config.save_every_steps,
             save_every_minutes: self.config.save_every_minutes,
             keep_last: self.config.keep_last,
-        }
+            best: Best::parse(&self.config.best)?,
+        })
     }
 
     /// Rows that could not be used.
@@ -214,6 +228,7 @@ impl KeepfitStage {
             versions: versions(),
         })?;
         self.data.tokenizer.save(&run.path.join("tokenizer"))?;
+        run.set_lines("leakage.jsonl", &self.leaks)?;
         run.set_rejected(&self.rejected)
     }
 }
@@ -234,78 +249,76 @@ fn adam(config: &KeepfitConfig) -> AdamWConfig {
     }
 }
 
-fn scalar(tensor: &Tensor<1>) -> f64 {
-    f64::from(to_vec(tensor)[0])
+/// Loss terms, gradients and statistics of a step, before anything changes.
+struct Found {
+    terms: Numbers,
+    gradients: NamedGradients,
+    moments: Vec<Vec<BatchMoments>>,
 }
 
-/// All loss terms of a step, raw and weighted.
-fn terms(output: &StepOutput, shape: &KeepFitConfig) -> Numbers {
-    let mut numbers = vec![
-        ("loss/total".to_owned(), scalar(&output.total)),
-        ("loss/itc_public".to_owned(), scalar(&output.itc_public)),
-    ];
-    if let Some(side) = &output.knowledge {
-        numbers.push(("loss/itc_mm".to_owned(), scalar(&side.itc)));
-    }
-    for (name, knowledge, weight) in [
-        ("ek_semantic", &output.semantic, shape.lambda1),
-        ("ek_appearance", &output.appearance, shape.lambda2),
-    ] {
-        if let Some(knowledge) = knowledge {
-            let raw = scalar(&knowledge.loss);
-            numbers.push((format!("loss/{name}"), raw));
-            numbers.push((format!("loss_weighted/{name}"), raw * weight));
-        }
-    }
-    numbers
+/// Images and tokens of a batch.
+fn units(batch: &HostBatch) -> Vec<(&'static str, u64)> {
+    let halves = || std::iter::once(&batch.public).chain(&batch.pairs);
+    vec![
+        ("images", halves().map(|half| half.rows as u64).sum()),
+        ("tokens", halves().map(batches::HostHalf::tokens).sum()),
+    ]
 }
 
-/// Attention entropies and codebook use of a step.
-fn gauges(output: &StepOutput, codes: Option<usize>) -> Numbers {
-    let mut numbers = Numbers::new();
-    for (name, knowledge) in [("semantic", &output.semantic), ("appearance", &output.appearance)] {
-        if let Some(knowledge) = knowledge {
-            numbers.push((format!("attention_entropy/{name}"), attention_entropy(knowledge)));
+impl KeepfitStage {
+    /// Share of λ₂ at `step`.
+    fn ramp(&self, step: u64) -> f64 {
+        let steps = self.config.appearance_ramp_epochs * self.steps_per_epoch as f64;
+        if steps > 0.0 {
+            (step as f64 / steps).min(1.0)
+        } else {
+            1.0
         }
     }
-    if let (Some(maps), Some(codes)) = (&output.maps, codes) {
-        let mut counts = vec![0u64; codes];
-        for map in [&maps.public_codes, &maps.knowledge_codes] {
-            for code in map.clone().into_data().iter::<i64>() {
-                if let Some(count) = usize::try_from(code).ok().and_then(|code| counts.get_mut(code)) {
-                    *count += 1;
-                }
-            }
-        }
-        let gauge = usage(&counts);
-        numbers.push(("codebook/fraction".to_owned(), gauge.fraction));
-        numbers.push(("codebook/perplexity".to_owned(), gauge.perplexity));
-    }
-    numbers
-}
 
-/// Mean over heads and queries of −Σ p ln p, each row scaled to sum to 1 (dropout changes the sum).
-fn attention_entropy(knowledge: &Knowledge) -> f64 {
-    let [heads, queries, keys] = knowledge.weights.dims();
-    let weights = to_vec(&knowledge.weights);
-    let mut sum = 0.0;
-    for row in weights.chunks_exact(keys) {
-        let total: f64 = row.iter().map(|p| f64::from(*p)).sum();
-        sum += row
-            .iter()
-            .map(|p| f64::from(*p) / total)
-            .filter(|p| *p > 0.0)
-            .map(|p| -p * p.ln())
-            .sum::<f64>();
+    fn term_norms(&mut self, step: u64, batch: &HostBatch) -> Result<Numbers> {
+        let (side, device) = (self.config.image_size, &self.device);
+        let mut again = || batch.clone().to_device(side, device);
+        report::term_norms(&mut self.model, self.config.seed, step, &mut again)
     }
-    sum / (heads * queries) as f64
+
+    /// Forward and backward pass, in one or in chunks.
+    fn gradients(&mut self, step: u64, batch: HostBatch) -> Found {
+        let codes = self.shape.appearance.as_ref().map(|branch| branch.codes);
+        let numbers = |output: &StepOutput, model: &KeepFitModel| {
+            let mut numbers = report::terms(output, model.config());
+            numbers.extend(report::gauges(output, codes));
+            numbers
+        };
+        if self.config.accumulate > 1 {
+            let cut = Chunked {
+                rows: self.config.batch / self.config.accumulate,
+                side: self.config.image_size,
+                device: &self.device,
+                dropout: Some((self.config.seed, step)),
+            };
+            let found = accumulate::step(&mut self.model, &batch, cut);
+            return Found {
+                terms: numbers(&found.output, &self.model),
+                gradients: found.gradients,
+                moments: found.moments,
+            };
+        }
+        let mut dropout = Dropout::for_step(self.config.seed, step);
+        let output = self
+            .model
+            .forward_step(batch.to_device(self.config.image_size, &self.device), &mut dropout);
+        let terms = numbers(&output, &self.model);
+        let StepOutput { total, moments, .. } = output;
+        Found {
+            terms,
+            gradients: NamedGradients::collect(&mut self.model, total.backward()),
+            moments,
+        }
+    }
 }
 
 impl Stage for KeepfitStage {
-    fn unit(&self) -> &'static str {
-        "images"
-    }
-
     fn begin(&mut self, first_step: u64) -> Result<()> {
         let data = Arc::clone(&self.data);
         let (workers, depth) = (self.config.workers, 2 * self.config.workers);
@@ -325,14 +338,11 @@ impl Stage for KeepfitStage {
             .as_mut()
             .context("the stage was not begun")?
             .next_batch()?;
-        let units = (batch.public.rows + batch.pairs.as_ref().map_or(0, |half| half.rows)) as u64;
+        let units = units(&batch);
         let rate = self.schedule.rate(self.config.learning_rate, step);
         self.model.clamp_logit_scale();
+        self.model.set_lambda2(self.shape.lambda2 * self.ramp(step));
         let logit_scale = scalar(&self.model.logit_scale.clone().inner());
-        let mut dropout = Dropout::for_step(self.config.seed, step);
-        let output = self
-            .model
-            .forward_step(batch.to_device(self.config.image_size, &self.device), &mut dropout);
         let mut numbers = vec![
             (
                 "epoch".to_owned(),
@@ -341,32 +351,32 @@ impl Stage for KeepfitStage {
             ("lr".to_owned(), rate),
             ("logit_scale".to_owned(), logit_scale),
         ];
-        numbers.extend(terms(&output, &self.shape));
-        check_finite(step, &numbers)?;
-        numbers.extend(gauges(
-            &output,
-            self.shape.appearance.as_ref().map(|branch| branch.codes),
-        ));
-        let StepOutput { total, moments, .. } = output;
-        let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
-        for (prefix, name) in MODULES {
-            if let Some(norm) = gradients.prefix_norm(prefix) {
-                numbers.push((format!("grad_norm/{name}"), norm));
-            }
+        if self.config.term_norms_every > 0 && step.is_multiple_of(self.config.term_norms_every) {
+            numbers.extend(self.term_norms(step, &batch)?);
         }
+        let found = self.gradients(step, batch);
+        numbers.extend(found.terms);
+        // A step that is not finite changes nothing and is written down.
+        if !self.guard.goes_on(step, &numbers)? {
+            return Ok(StepReport { numbers, units });
+        }
+        let (mut gradients, moments) = (found.gradients, found.moments);
+        numbers.extend(report::module_norms(&gradients));
         let norm = clip(&mut gradients, self.config.clip_norm);
-        check_finite(step, &[("grad_norm/total".to_owned(), norm)])?;
         numbers.push(("grad_norm/total".to_owned(), norm));
-        self.optimizer.step(&mut self.model, gradients, rate);
+        if !self.guard.goes_on(step, &numbers)? {
+            return Ok(StepReport { numbers, units });
+        }
+        let (config, layers) = (&self.config, self.shape.text.num_hidden_layers);
+        let factor = |key: &str| rates::factor(config, layers, key);
+        self.optimizer.step_scaled(&mut self.model, gradients, rate, &factor);
         self.model.update_statistics(moments);
+        self.guard.done();
         Ok(StepReport { numbers, units })
     }
 
     fn evaluate(&mut self, _steps: u64, _run: &Path) -> Result<Numbers> {
-        let mut model = KeepFitModel::init(&self.shape, self.config.seed, &self.device)?;
-        let tensors = weights::save::tensors(&mut self.model);
-        weights::load::apply(&mut model, tensors, &weights::load::Allow::nothing())?;
-        zero_shot::evaluate(&model, &self.data, &self.held, &self.device)
+        zero_shot::evaluate(&self.model.plain(), &self.data, &self.held, &self.device)
     }
 
     fn save(&mut self, folder: &Path) -> Result<()> {

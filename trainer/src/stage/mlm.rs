@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, activation::log_softmax};
 use serde_json::json;
 
-use super::{LoopPlan, Numbers, Stage, StepReport, check_finite};
+use super::best::Best;
+use super::guard::NanGuard;
+use super::{LoopPlan, Numbers, Stage, StepReport};
 use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
 use crate::config::MlmConfig;
 use crate::data::prefetch::Prefetcher;
@@ -98,6 +100,7 @@ pub struct MlmStage {
     device: Device,
     model: MaskedLm,
     optimizer: AdamW,
+    guard: NanGuard,
     schedule: LinearSchedule,
     prefetcher: Option<Prefetcher<MaskedBatch>>,
 }
@@ -147,6 +150,7 @@ impl MlmStage {
             device,
             model,
             optimizer: AdamW::new(adam(config)),
+            guard: NanGuard::new(config.skip_nonfinite),
             schedule: LinearSchedule {
                 total_steps,
                 warmup_share: config.warmup_share,
@@ -156,15 +160,19 @@ impl MlmStage {
     }
 
     /// Steps of the whole run and how often to look and save.
-    pub fn plan(&self) -> LoopPlan {
-        LoopPlan {
+    ///
+    /// # Errors
+    /// The key `best` cannot be read.
+    pub fn plan(&self) -> Result<LoopPlan> {
+        Ok(LoopPlan {
             kind: "mlm",
             total_steps: self.schedule.total_steps,
             eval_every: self.config.eval_every,
             save_every_steps: self.config.save_every_steps,
             save_every_minutes: self.config.save_every_minutes,
             keep_last: self.config.keep_last,
-        }
+            best: Best::parse(&self.config.best)?,
+        })
     }
 
     /// Writes `run.json` and the tokenizer into the run folder.
@@ -256,10 +264,6 @@ fn deviations(config: &MlmConfig) -> Vec<String> {
 }
 
 impl Stage for MlmStage {
-    fn unit(&self) -> &'static str {
-        "tokens"
-    }
-
     fn begin(&mut self, first_step: u64) -> Result<()> {
         if self.corpus.training.is_empty() {
             bail!("no utterance is left for training");
@@ -291,24 +295,34 @@ impl Stage for MlmStage {
             let correct = loss::mlm::correct(predictions.logits.clone(), predictions.labels.clone());
             let total = loss::mlm::loss(predictions.logits, predictions.labels);
             let value = f64::from(to_vec(&total)[0]);
-            check_finite(step, &[("loss/total".to_owned(), value)])?;
+            numbers.push(("loss/total".to_owned(), value));
+            if !self.guard.goes_on(step, &numbers)? {
+                return Ok(StepReport {
+                    numbers,
+                    units: vec![("tokens", tokens)],
+                });
+            }
             let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
             let norms: Numbers = [("bert.", "grad_norm/bert"), ("cls.", "grad_norm/head")]
                 .into_iter()
                 .filter_map(|(prefix, name)| Some((name.to_owned(), gradients.prefix_norm(prefix)?)))
                 .collect();
             let norm = clip(&mut gradients, self.config.clip_norm);
-            check_finite(step, &[("grad_norm/total".to_owned(), norm)])?;
-            self.optimizer.step(&mut self.model, gradients, rate);
-            numbers.push(("loss/total".to_owned(), value));
             numbers.push(("masked_accuracy".to_owned(), correct as f64 / count as f64));
             numbers.push(("masked".to_owned(), count as f64));
             numbers.push(("grad_norm/total".to_owned(), norm));
             numbers.extend(norms);
+            if self.guard.goes_on(step, &numbers)? {
+                self.optimizer.step(&mut self.model, gradients, rate);
+                self.guard.done();
+            }
         }
         let padding = 1.0 - tokens as f64 / batch.ids.len().max(1) as f64;
         numbers.push(("padding_share".to_owned(), padding));
-        Ok(StepReport { numbers, units: tokens })
+        Ok(StepReport {
+            numbers,
+            units: vec![("tokens", tokens)],
+        })
     }
 
     fn evaluate(&mut self, _steps: u64, _run: &Path) -> Result<Numbers> {
@@ -316,12 +330,7 @@ impl Stage for MlmStage {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let mut model = init_model(&self.text, &self.config, &self.device);
-        weights::load::apply(
-            &mut model,
-            weights::save::tensors(&mut self.model),
-            &weights::load::Allow::nothing(),
-        )?;
+        let model = self.model.plain();
         let (mut all, mut terms) = (Score::default(), Score::default());
         let corpus = &self.corpus;
         for (number, chunk) in rows.chunks(corpus.batch).enumerate() {

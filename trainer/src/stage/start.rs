@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{StageConfig, load};
-use crate::run_folder::{CONFIG_FILE, RunFolder, Standing, open};
+use crate::run_folder::{CONFIG_FILE, RunFolder, Standing, check_datasets, open};
 
 /// What the command line asked for.
 #[derive(Debug, Clone, Default)]
@@ -85,12 +85,15 @@ pub fn resolve<C: StageConfig>(request: &Request) -> Result<C> {
 /// Resolves the config and opens its run folder.
 ///
 /// # Errors
-/// As [`resolve`], or the folder cannot be used.
+/// As [`resolve`], the folder cannot be used, or its run was begun with other data.
 pub fn start<C: StageConfig>(request: &Request) -> Result<Started<C>> {
     let config: C = resolve(request)?;
     if config.out().is_empty() {
         bail!("there is no run folder: give --out RUN or set `out` in the config");
     }
     let (run, standing) = open(&PathBuf::from(config.out()), &config)?;
+    if !matches!(standing, Standing::Fresh) {
+        check_datasets(&run.path, config.datasets(), matches!(standing, Standing::Done))?;
+    }
     Ok(Started { config, run, standing })
 }

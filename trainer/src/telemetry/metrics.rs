@@ -28,7 +28,8 @@ pub enum LineKind {
 }
 
 impl LineKind {
-    fn name(self) -> &'static str {
+    /// As written into the file.
+    pub fn name(self) -> &'static str {
         match self {
             LineKind::Train => "train",
             LineKind::Eval => "eval",
@@ -152,14 +153,23 @@ pub fn read_lines(path: &Path) -> Result<Vec<Line>> {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned(),
-            values: object
-                .iter()
-                .filter(|(name, _)| name.as_str() != "step" && name.as_str() != "kind")
-                .map(|(name, value)| (name.clone(), value.as_f64().unwrap_or(f64::NAN)))
-                .collect(),
+            values: exact_numbers(line),
         });
     }
     Ok(lines)
+}
+
+/// The numbers of a line as they were written, in file order; null is NaN. serde_json reads floats to within
+/// one unit in the last place only, and a run that is continued often would drift.
+fn exact_numbers(line: &str) -> Vec<(String, f64)> {
+    // Names hold no quotes, and the one string value, the kind, no commas.
+    let inside = line.trim().trim_start_matches('{').trim_end_matches('}');
+    inside
+        .split(",\"")
+        .filter_map(|part| part.trim_start_matches('"').split_once("\":"))
+        .filter(|(name, _)| *name != "step" && *name != "kind")
+        .map(|(name, value)| (name.to_owned(), value.trim().parse().unwrap_or(f64::NAN)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -198,6 +208,30 @@ mod tests {
                 "{file}"
             );
         }
+    }
+
+    #[test]
+    fn numbers_do_not_drift_however_often_a_run_is_continued() {
+        let run = tempfile::tempdir().unwrap();
+        let hard = [
+            1.3852601450947099,
+            447.67937351721275,
+            0.11827613251427839,
+            5e-324,
+            1.0 / 3.0,
+            -2.5e300,
+        ];
+        let values: Vec<(String, f64)> = (0..hard.len()).map(|i| (format!("a/{i}"), hard[i])).collect();
+        MetricsWriter::open(run.path(), 0)
+            .unwrap()
+            .write(1, LineKind::Train, &values)
+            .unwrap();
+        let first = std::fs::read(run.path().join(METRICS_FILE)).unwrap();
+        for _ in 0..5 {
+            MetricsWriter::open(run.path(), 1).unwrap();
+        }
+        assert_eq!(std::fs::read(run.path().join(METRICS_FILE)).unwrap(), first);
+        assert_eq!(read_lines(&run.path().join(METRICS_FILE)).unwrap()[0].values, values);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::text::prompt::{LabelStyle, training_caption};
 use crate::text::wordpiece::WordPieceTokenizer;
 
 /// Images and tokens of one half of a step, on the host.
+#[derive(Clone, Debug)]
 pub struct HostHalf {
     /// `[batch, 3, side, side]` row-major, values in [0, 1].
     pub images: Vec<f32>,
@@ -32,6 +33,7 @@ pub struct HostHalf {
 }
 
 /// One step's input, on the host.
+#[derive(Clone, Debug)]
 pub struct HostBatch {
     /// Public half.
     pub public: HostHalf,
@@ -164,6 +166,29 @@ pub fn tokenize(tokenizer: &WordPieceTokenizer, texts: &[&str], max_tokens: usiz
 }
 
 impl HostHalf {
+    /// Pieces of at most `rows` rows, in order; their texts keep the padding of the whole half.
+    pub fn chunks(&self, rows: usize) -> Vec<HostHalf> {
+        let rows = rows.max(1);
+        let (pixels, tokens) = (self.images.len() / self.rows.max(1), self.ids.len() / self.rows.max(1));
+        (0..self.rows)
+            .step_by(rows)
+            .map(|first| {
+                let last = (first + rows).min(self.rows);
+                HostHalf {
+                    images: self.images[first * pixels..last * pixels].to_vec(),
+                    ids: self.ids[first * tokens..last * tokens].to_vec(),
+                    mask: self.mask[first * tokens..last * tokens].to_vec(),
+                    rows: last - first,
+                }
+            })
+            .collect()
+    }
+
+    /// Tokens without padding.
+    pub fn tokens(&self) -> u64 {
+        self.mask.iter().sum::<i64>().max(0) as u64
+    }
+
     /// Moves the half to `device`; `side` is the images' side.
     pub fn to_device(self, side: usize, device: &Device) -> ImageTextBatch {
         let (rows, tokens) = (self.rows, self.ids.len() / self.rows.max(1));

@@ -11,7 +11,7 @@ use crate::model::attention::SoftmaxDim;
 use crate::model::bert::{DropoutRates, TextConfig};
 use crate::model::keepfit::{AppearanceConfig, KeepFitConfig, KeepFitModel};
 use crate::model::resnet::VisionConfig;
-use crate::model::walk::Walk;
+use crate::model::walk::{Role, Walk};
 use crate::run_folder::{RUN_FILE, read_facts};
 use crate::stage::codebook::CODEBOOK_FILE;
 use crate::text::wordpiece::WordPieceTokenizer;
@@ -29,6 +29,10 @@ const REFERENCE_HORIZON: u64 = 100;
 pub fn open_tokenizer(config: &KeepfitConfig) -> Result<WordPieceTokenizer> {
     if !config.tokenizer.is_empty() {
         return WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`");
+    }
+    if config.text_init.is_empty() && !config.textual && !config.text_base.is_empty() {
+        return WordPieceTokenizer::open(Path::new(&config.text_base))
+            .context("key `tokenizer` is empty, so `text_base` was searched");
     }
     if config.text_init.is_empty() {
         bail!(
@@ -54,8 +58,14 @@ pub fn text_config(config: &KeepfitConfig, tokenizer: &WordPieceTokenizer) -> Re
         pad_token_id: i64::from(tokenizer.special().pad),
         ..TextConfig::bert_base()
     };
-    let run = Path::new(&config.text_init);
-    if config.text_init.is_empty() || !run.join(RUN_FILE).is_file() {
+    // Without textual pretraining the shape stays that of the run it is compared with.
+    let source = if config.textual || config.text_base.is_empty() {
+        &config.text_init
+    } else {
+        &config.text_base
+    };
+    let run = Path::new(source);
+    if source.is_empty() || !run.join(RUN_FILE).is_file() {
         return Ok(own);
     }
     let facts = read_facts(run)?;
@@ -124,12 +134,12 @@ pub fn model_config(config: &KeepfitConfig, text: TextConfig, codebook: Option<[
             Mode::Reference => SoftmaxDim::Heads,
         },
         semantic: config.semantic,
-        semantic_tau: None,
+        semantic_tau: (config.semantic_tau > 0.0).then_some(config.semantic_tau),
         appearance: codebook.map(|[codes, code_dim]| AppearanceConfig {
             codes,
             code_dim,
             tau: (config.appearance_tau > 0.0).then_some(config.appearance_tau),
-            conv_kernel: 1,
+            conv_kernel: config.appearance_kernel,
         }),
         lambda1: config.lambda_semantic,
         lambda2: config.lambda_appearance,
@@ -140,6 +150,8 @@ pub fn model_config(config: &KeepfitConfig, text: TextConfig, codebook: Option<[
             attention: config.dropout,
         },
         knowledge_dropout: config.attention_dropout,
+        knowledge_reduction: config.knowledge_reduction,
+        stop_gradient: config.stop_gradient.clone(),
     }
 }
 
@@ -172,16 +184,40 @@ pub fn init_model(
             report.applied.len()
         );
     }
-    if !config.text_init.is_empty() {
+    let (key, text) = if config.textual {
+        ("text_init", &config.text_init)
+    } else {
+        ("text_base", &config.text_base)
+    };
+    if !text.is_empty() {
         let pooler = ["text_model.model.pooler."];
-        let report = load_part(&mut model, "text_init", &config.text_init, "text_model.model.", &pooler)?;
-        tracing::info!(
-            "{}: {} tensors of the text encoder",
-            config.text_init,
-            report.applied.len()
-        );
+        let report = load_part(&mut model, key, text, "text_model.model.", &pooler)?;
+        tracing::info!("{text}: {} tensors of the text encoder", report.applied.len());
     }
     Ok(model)
+}
+
+/// Stops training what the config freezes.
+///
+/// # Errors
+/// An entry that matches no weight of this model, or nothing is left to train.
+pub fn freeze(model: &mut KeepFitModel, config: &KeepfitConfig) -> Result<()> {
+    let prefixes = super::rates::prefixes(&config.freeze)?;
+    for (entry, prefix) in config.freeze.iter().zip(&prefixes) {
+        let mut found = false;
+        model.each(|key, role, _| found |= role == Role::Trained && key.starts_with(prefix));
+        if !found {
+            bail!("key `freeze` holds {entry:?}, but this model has no trained weight under {prefix}");
+        }
+    }
+    if !prefixes.is_empty() {
+        let tensors = model.freeze(&prefixes);
+        tracing::info!("{tensors} tensors are not trained ({})", config.freeze.join(", "));
+    }
+    if model.trained_elements() == 0 {
+        bail!("key `freeze` leaves nothing to train; take an entry out");
+    }
+    Ok(())
 }
 
 /// Applies the tensors under `prefix`; all of them must be there but for those in `optional`.
@@ -286,8 +322,37 @@ pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
             "image encoder from random weights (paper: ImageNet)",
         ),
         (
-            !config.text_init.is_empty(),
-            "text encoder without textual pretraining (text_init is empty)",
+            config.textual && !config.text_init.is_empty(),
+            "text encoder without textual pretraining (textual is false or text_init is empty)",
+        ),
+        (config.freeze.is_empty(), "parts of the model are frozen (freeze)"),
+        (
+            config.rate_vision == 1.0 && config.rate_text == 1.0 && config.layer_decay == 1.0,
+            "learning rates differ between layers (rate_vision, rate_text, layer_decay)",
+        ),
+        (
+            config.accumulate == 1,
+            "batch normalisation sees chunks of the batch (accumulate)",
+        ),
+        (
+            config.appearance_ramp_epochs == 0.0,
+            "lambda_appearance rises slowly (appearance_ramp_epochs)",
+        ),
+        (
+            config.appearance_kernel == 1,
+            "appearance convolution of 3x3 (appearance_kernel)",
+        ),
+        (
+            config.stop_gradient.is_empty(),
+            "knowledge terms with stopped gradients (stop_gradient)",
+        ),
+        (
+            config.knowledge_reduction == paper.knowledge_reduction,
+            "knowledge terms summed over dimensions (knowledge_reduction)",
+        ),
+        (
+            config.ban_categories.is_empty(),
+            "categories left out of training (ban_categories)",
         ),
     ] {
         if !on {
