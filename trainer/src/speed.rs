@@ -267,7 +267,8 @@ pub fn tokenizer(
     timed(steps, warmup, || {
         let result = model.forward(images.clone());
         let quant = ibq::quantisation(&result.tokens, &result.quantized, 0.25).total;
-        let entropy = ibq::entropy(result.quantized.logits, 0.01, 1e-5).total;
+        let (sample, average) = model.quantizer.entropies(result.tokens.clone(), 0.01, 1e-5);
+        let entropy = sample - average;
         let loss = (result.images - images.clone()).abs().mean() + quant + entropy * 0.05;
         let gradients = NamedGradients::collect(&mut model, loss.backward());
         optimizer.step(&mut model, gradients, 1e-4);

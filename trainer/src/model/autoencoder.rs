@@ -415,7 +415,7 @@ impl Autoencoder {
         let z = self.quant_conv.forward(run(&self.encoder, images)); // [batch, D, h, w]
         let shape = z.dims();
         let tokens = to_tokens(z);
-        let quantized = self.quantizer.forward(tokens.clone());
+        let quantized = self.quantizer.encode(tokens.clone());
         let images = run(
             &self.decoder,
             self.post_quant_conv.forward(to_map(quantized.z_q.clone(), shape)),

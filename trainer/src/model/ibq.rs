@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation::softmax};
+use burn::tensor::{
+    IndexingUpdateOp, Int, Tensor,
+    activation::{log_softmax, softmax},
+};
 
 use super::{
     custom::{Rule, with_gradient},
@@ -21,8 +24,6 @@ pub struct Quantizer {
 
 /// What quantising a map computed; n = batch·height·width tokens, row-major over (batch, height, width).
 pub struct Quantized {
-    /// `[n, codes]`
-    pub logits: Tensor<2>,
     /// Index of the best code, `[n]`.
     pub codes: Tensor<1, Int>,
     /// Quantised tokens with the straight-through gradient, `[n, width]`.
@@ -37,19 +38,81 @@ impl Quantizer {
     /// The reference takes index = onehot − sg(p) + p and z_q = index·C with p = softmax(z·Cᵀ). In value
     /// that is the chosen row; its gradient is g·Cᵀ through p for z (and C inside the logits) and
     /// onehotᵀ·g for C. The same gradients come from `C[code] + (p·sg(C) − sg(p·sg(C)))`.
-    pub fn forward(&self, z: Tensor<2>) -> Quantized {
+    ///
+    /// Returns the logits `[n, codes]` too; [`Quantizer::encode`] does without holding them.
+    pub fn forward(&self, z: Tensor<2>) -> (Tensor<2>, Quantized) {
         let logits = z.matmul(self.codebook.clone().transpose());
         let [tokens, _] = logits.dims();
         let codes: Tensor<1, Int> = logits.clone().detach().argmax(1).reshape([tokens]);
         let z_hard = self.codebook.clone().select(0, codes.clone());
         let soft = softmax(logits.clone(), 1).matmul(self.codebook.clone().detach());
         let z_q = z_hard.clone() + (soft.clone() - soft.detach());
-        Quantized {
-            logits,
-            codes,
-            z_q,
-            z_hard,
+        (logits, Quantized { codes, z_q, z_hard })
+    }
+
+    /// [`Quantizer::forward`] with bounded memory.
+    pub fn encode(&self, z: Tensor<2>) -> Quantized {
+        let (codes, z_q) = self.quantise(z);
+        let z_hard = self.codebook.clone().select(0, codes.clone());
+        Quantized { codes, z_q, z_hard }
+    }
+
+    /// Entropies of the code distribution of z `[n, width]`: mean over tokens of −Σ q log q and
+    /// −Σ q̄ log(q̄ + epsilon), `[1]` each, with q = softmax(z·Cᵀ/temperature) and q̄ its mean. Exact
+    /// gradients, and never more than `CHUNK_ELEMENTS` logits at a time.
+    pub fn entropies(&self, z: Tensor<2>, temperature: f64, epsilon: f64) -> (Tensor<1>, Tensor<1>) {
+        self.entropies_in_chunks(z, temperature, epsilon, CHUNK_ELEMENTS)
+    }
+
+    /// With H the entropy of a token and w = ∂average/∂q̄ = −log(q̄+ε) − q̄/(q̄+ε), the logits l = z·Cᵀ get
+    /// dl = [−gₛ·q∘(log q + H) + gₐ·q∘(w − ⟨q, w⟩)] / (n·temperature); dz = dl·C, dC = dlᵀ·z.
+    fn entropies_in_chunks(
+        &self,
+        z: Tensor<2>,
+        temperature: f64,
+        epsilon: f64,
+        limit: usize,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let codebook = self.codebook.clone().inner();
+        let plain = z.clone().inner();
+        let [tokens, _] = plain.dims();
+        let mut sample = Tensor::<1>::zeros([1], &plain.device());
+        let mut mean = Tensor::<2>::zeros([1, codebook.dims()[0]], &plain.device());
+        for rows in chunks(&plain, &codebook, limit) {
+            let log_q = log_shares(&plain, rows, &codebook, temperature);
+            let q = log_q.clone().exp();
+            sample = sample - (q.clone() * log_q).sum();
+            mean = mean + q.sum_dim(0);
         }
+        let (sample, mean) = (sample / tokens as f64, mean / tokens as f64);
+        let average = (mean.clone() * (mean.clone() + epsilon).log()).sum().neg();
+        let output = Tensor::cat(vec![sample, average], 0); // [2]
+        let rule: Rule<2> = Box::new(move |g, needed| {
+            let g = Tensor::<1>::from_dispatch(g);
+            let of_sample = g.clone().slice([0..1]).reshape([1, 1]);
+            let of_average = g.slice([1..2]).reshape([1, 1]);
+            let shifted = mean.clone() + epsilon;
+            let w = (shifted.clone().log() + mean / shifted).neg(); // [1, codes]
+            let mut of_z = Vec::new();
+            let mut of_codebook = needed[1].then(|| codebook.zeros_like());
+            for rows in chunks(&plain, &codebook, limit) {
+                let log_q = log_shares(&plain, rows.clone(), &codebook, temperature);
+                let q = log_q.clone().exp();
+                let entropy = (q.clone() * log_q.clone()).sum_dim(1).neg(); // [rows, 1]
+                let along = (q.clone() * w.clone()).sum_dim(1);
+                let d = ((w.clone() - along) * of_average.clone() - (log_q + entropy) * of_sample.clone()) * q
+                    / (tokens as f64 * temperature);
+                if let Some(sum) = of_codebook {
+                    of_codebook = Some(sum + d.clone().transpose().matmul(part(&plain, rows)));
+                }
+                of_z.push(d.matmul(codebook.clone()));
+            }
+            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
+            [of_z, of_codebook.map(Tensor::into_dispatch)]
+        });
+        let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
+        let both = with_gradient(inputs, output, rule);
+        (both.clone().slice([0..1]), both.slice([1..2]))
     }
 
     /// Codes `[n]` and quantised tokens `[n, width]` of z `[n, width]`, with the same gradients as
@@ -115,6 +178,11 @@ fn chunks(z: &Tensor<2>, codebook: &Tensor<2>, limit: usize) -> Vec<Range<usize>
         .collect()
 }
 
+/// log softmax(z·Cᵀ/temperature) of some rows of z, `[rows, codes]`.
+fn log_shares(z: &Tensor<2>, rows: Range<usize>, codebook: &Tensor<2>, temperature: f64) -> Tensor<2> {
+    log_softmax(part(z, rows).matmul(codebook.clone().transpose()) / temperature, 1)
+}
+
 fn part(z: &Tensor<2>, rows: Range<usize>) -> Tensor<2> {
     let [_, width] = z.dims();
     z.clone().slice([rows, 0..width])
@@ -163,7 +231,7 @@ mod tests {
             codebook: codebook.clone(),
         };
         assert_eq!(chunks(&z, &codebook, limit).len(), 3);
-        let plain = quantizer.forward(z.clone());
+        let (_, plain) = quantizer.forward(z.clone());
         let (chosen, z_q) = quantizer.quantise_in_chunks(z.clone(), limit);
         assert_eq!(chosen.to_data(), plain.codes.to_data());
         assert_eq!(to_vec(&z_q), to_vec(&plain.z_hard));
@@ -173,5 +241,44 @@ mod tests {
             let scale = a.iter().fold(0f32, |m, x| m.max(x.abs()));
             assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
         }
+    }
+
+    /// Entropies in chunks against burn's gradients of the whole expression.
+    #[test]
+    fn chunked_entropies_equal_the_plain_expression() {
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        let z = Tensor::<2>::random([6, 4], Distribution::Normal(0.0, 0.5), &device).require_grad();
+        let codebook = Tensor::<2>::random([9, 4], Distribution::Normal(0.0, 0.5), &device).require_grad();
+        let quantizer = Quantizer {
+            codebook: codebook.clone(),
+        };
+        let (temperature, epsilon) = (0.3, 1e-5);
+        let (logits, _) = quantizer.forward(z.clone());
+        let whole = crate::loss::ibq::entropy(logits, temperature, epsilon);
+        let (sample, average) = quantizer.entropies_in_chunks(z.clone(), temperature, epsilon, 20);
+        for (a, b) in [(&whole.sample, &sample), (&whole.average, &average)] {
+            assert!((to_vec(a)[0] - to_vec(b)[0]).abs() < 1e-5);
+        }
+        let expected = (whole.sample * 0.7 - whole.average * 1.9).backward();
+        let found = (sample * 0.7 - average * 1.9).backward();
+        for tensor in [&z, &codebook] {
+            let (a, b) = (
+                to_vec(&tensor.grad(&expected).unwrap()),
+                to_vec(&tensor.grad(&found).unwrap()),
+            );
+            let scale = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+            assert!(scale > 0.0 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 2e-5 * scale));
+        }
+    }
+
+    /// At the published size the logits of 512 tokens would take 32 MiB a copy; a chunk holds 16 MiB.
+    #[test]
+    fn a_large_codebook_is_worked_through_in_chunks() {
+        let device = Device::flex();
+        let z = Tensor::<2>::zeros([512, 2], &device);
+        let codebook = Tensor::<2>::zeros([16_384, 2], &device);
+        let rows: Vec<usize> = chunks(&z, &codebook, CHUNK_ELEMENTS).iter().map(Range::len).collect();
+        assert_eq!(rows, [256, 256]);
     }
 }

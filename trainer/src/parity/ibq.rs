@@ -48,9 +48,9 @@ pub fn run(bundle: Bundle, device: &Device) -> Result<Tensors> {
             codebook: codebook.clone().require_grad(),
         };
         let tokens = to_tokens(z.clone());
-        let quantized = quantizer.forward(tokens.clone());
+        let (logits, quantized) = quantizer.forward(tokens.clone());
         let quant = quantisation(&tokens, &quantized, config.beta);
-        let entropies = entropy(quantized.logits.clone(), config.entropy_temperature, config.entropy_eps);
+        let entropies = entropy(logits.clone(), config.entropy_temperature, config.entropy_eps);
         let z_q = to_map(quantized.z_q.clone(), shape);
         let ste = (z_q.clone() * upstream.clone()).sum();
         let total =
@@ -61,16 +61,13 @@ pub fn run(bundle: Bundle, device: &Device) -> Result<Tensors> {
             codes.iter().for_each(|&code| counts[code as usize] += 1);
             let gauge = usage(&counts);
             let number = |x: f64| HostTensor::from_f32(vec![], &[x as f32]);
-            let [_, codebook_rows] = quantized.logits.dims();
+            let [_, codebook_rows] = logits.dims();
             output.extend(
                 [
                     ("codes", HostTensor::from_i64(vec![rows, height, columns], &codes)),
                     (
                         "logits",
-                        host(&to_map(
-                            quantized.logits.clone(),
-                            [rows, codebook_rows, height, columns],
-                        )),
+                        host(&to_map(logits.clone(), [rows, codebook_rows, height, columns])),
                     ),
                     ("z_q", host(&z_q)),
                     ("quant/term1", scalar(&quant.straight_through)),

@@ -1,41 +1,45 @@
 //! The IBQ codebook, trained ahead by an autoencoder: `trainer codebook` (Section IV-C.3).
 //!
-//! Loss: L1 + quantiser terms + entropy. The perceptual and adversarial terms of the full recipe
-//! are absent, which `run.json` lists as a deviation.
+//! Loss: L1 + perceptual + adversarial + quantiser terms + entropy; `run.json` lists as deviations what a
+//! config leaves out.
 
+mod average;
 mod grid;
+mod images;
+mod rival;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
-use dataset::modality::Modality;
-use rand::RngExt;
 use serde_json::json;
 
+use super::best::Best;
+use super::guard::NanGuard;
 use super::mlm::clip;
-use super::{LoopPlan, Numbers, Stage, StepReport, check_finite};
+use super::{LoopPlan, Numbers, Stage, StepReport};
 use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
 use crate::config::CodebookConfig;
 use crate::data::Rejected;
-use crate::data::images::ImageStore;
-use crate::data::labels::{LabelQuery, load_labelled};
-use crate::data::pairs::{PairQuery, load_pairs};
 use crate::data::prefetch::Prefetcher;
 use crate::data::sampler::EpochSampler;
-use crate::data::seeds::{Purpose, generator, hash_order};
+use crate::data::seeds::hash_order;
 use crate::device;
 use crate::image::prepare::preprocessing_id;
-use crate::loss::ibq::{entropy, quantisation, usage};
+use crate::loss::ibq::{quantisation, usage};
 use crate::model::autoencoder::{Autoencoder, AutoencoderConfig, Reconstruction};
 use crate::model::layers::Init;
+use crate::model::perceptual::Perceptual;
 use crate::model::walk::{Walk, from_vec, to_vec};
 use crate::optim::{AdamW, AdamWConfig, NamedGradients};
 use crate::run_folder::{RunFacts, RunFolder, dataset_facts, versions};
 use crate::weights::{self, HostTensor};
+use average::Average;
 use grid::Grid;
+use images::{Images, load_images};
+use rival::Rival;
 
 /// Added inside the logarithm of the average entropy (IBQ's code).
 const ENTROPY_EPSILON: f64 = 1e-5;
@@ -43,40 +47,6 @@ const ENTROPY_EPSILON: f64 = 1e-5;
 const EVAL_IMAGES: usize = 512;
 /// The artefact for later stages within a run folder.
 pub const CODEBOOK_FILE: &str = "codebook.safetensors";
-
-struct Images {
-    store: ImageStore,
-    training: Vec<usize>,
-    held: Vec<usize>,
-    sampler: Mutex<EpochSampler>,
-    augment: bool,
-    seed: u64,
-}
-
-impl Images {
-    /// Values of a batch in [−1, 1], `[batch, 3, side, side]` row-major.
-    fn batch(&self, step: u64) -> Result<Vec<f32>> {
-        let draws = self.sampler.lock().unwrap_or_else(PoisonError::into_inner).draw(step);
-        let mut values = Vec::new();
-        for draw in draws {
-            let mut planes = self.store.planes(self.training[draw.index])?;
-            if self.augment && generator(self.seed, Purpose::Augment, draw.position).random_bool(0.5) {
-                planes.chunks_exact_mut(self.store.side()).for_each(<[f32]>::reverse);
-            }
-            values.extend(planes.into_iter().map(|value| value * 2.0 - 1.0));
-        }
-        Ok(values)
-    }
-
-    /// Images shown and measured at evaluations: held out, or training images where none are.
-    fn shown(&self) -> &[usize] {
-        if self.held.is_empty() {
-            &self.training
-        } else {
-            &self.held
-        }
-    }
-}
 
 /// The stage's data, model and optimiser.
 pub struct CodebookStage {
@@ -87,8 +57,10 @@ pub struct CodebookStage {
     device: Device,
     model: Autoencoder,
     optimizer: AdamW,
-    /// Moving average of the codebook, `[codes × code_dim]`, and the updates it has seen.
-    average: Option<(Vec<f32>, u64)>,
+    guard: NanGuard,
+    average: Option<Average>,
+    perceptual: Option<Perceptual>,
+    rival: Option<Rival>,
     steps_per_epoch: u64,
     total_steps: u64,
     prefetcher: Option<Prefetcher<Vec<f32>>>,
@@ -122,8 +94,21 @@ impl CodebookStage {
             0 => ((config.epochs * steps_per_epoch as f64).ceil() as u64).max(1),
             steps => steps,
         };
-        let model = Autoencoder::init(&shape, &mut Init::new(config.seed, &device::training(&device)))?;
-        let average = (config.ema > 0.0).then(|| (to_vec(&model.quantizer.codebook.clone().inner()), 0));
+        let recording = device::training(&device);
+        let mut model = Autoencoder::init(&shape, &mut Init::new(config.seed, &recording))?;
+        let average = (config.ema > 0.0).then(|| Average::new(config.ema, &mut model));
+        let rival = (config.adversarial_weight > 0.0).then(|| Rival::new(config, &recording));
+        let perceptual = (config.perceptual_weight > 0.0)
+            .then(|| {
+                let linear = match config.perceptual_linear.as_str() {
+                    "" => &config.perceptual_vgg,
+                    linear => linear,
+                };
+                Perceptual::open(Path::new(&config.perceptual_vgg), Path::new(linear), &device).context(
+                    "keys `perceptual_vgg` and `perceptual_linear`; without these weights set perceptual_weight to 0",
+                )
+            })
+            .transpose()?;
         Ok(CodebookStage {
             config: config.clone(),
             shape,
@@ -139,7 +124,10 @@ impl CodebookStage {
             device,
             model,
             optimizer: AdamW::new(adam(config)),
+            guard: NanGuard::new(config.skip_nonfinite),
             average,
+            perceptual,
+            rival,
             steps_per_epoch,
             total_steps,
             prefetcher: None,
@@ -147,15 +135,19 @@ impl CodebookStage {
     }
 
     /// Steps of the whole run and how often to look and save.
-    pub fn plan(&self) -> LoopPlan {
-        LoopPlan {
+    ///
+    /// # Errors
+    /// The key `best` cannot be read.
+    pub fn plan(&self) -> Result<LoopPlan> {
+        Ok(LoopPlan {
             kind: "codebook",
             total_steps: self.total_steps,
             eval_every: self.config.eval_every,
             save_every_steps: self.config.save_every_steps,
             save_every_minutes: self.config.save_every_minutes,
             keep_last: self.config.keep_last,
-        }
+            best: Best::parse(&self.config.best)?,
+        })
     }
 
     /// Rows that could not be used.
@@ -211,21 +203,8 @@ impl CodebookStage {
     /// The codebook for later stages: the moving average where there is one.
     fn handed_over(&self) -> Vec<f32> {
         match &self.average {
-            Some((values, _)) => values.clone(),
+            Some(average) => average.codebook(),
             None => to_vec(&self.model.quantizer.codebook.clone().inner()),
-        }
-    }
-
-    fn update_average(&mut self) {
-        let Some((values, updates)) = &mut self.average else {
-            return;
-        };
-        *updates += 1;
-        let seen = *updates as f64;
-        let decay = self.config.ema.min((1.0 + seen) / (10.0 + seen)) as f32;
-        let now = to_vec(&self.model.quantizer.codebook.clone().inner());
-        for (average, value) in values.iter_mut().zip(now) {
-            *average += (1.0 - decay) * (value - *average);
         }
     }
 
@@ -255,57 +234,14 @@ fn adam(config: &CodebookConfig) -> AdamWConfig {
     }
 }
 
-/// Modalities of a config; empty means all but OTHER.
-pub(crate) fn modalities(names: &[String]) -> Result<Vec<Modality>> {
-    if names.is_empty() {
-        return Ok(vec![Modality::Cfp, Modality::Ffa, Modality::Oct]);
-    }
-    names
-        .iter()
-        .map(|name| name.parse().with_context(|| "key `modalities`".to_owned()))
-        .collect()
-}
-
-type Keyed = Vec<(usize, String)>;
-
-fn load_images(config: &CodebookConfig, spool: &Path) -> Result<(ImageStore, Keyed, Vec<Rejected>)> {
-    let modalities = modalities(&config.modalities)?;
-    let mut store = ImageStore::new(config.image_size, config.cache_mib, spool);
-    let (mut keys, mut rejected) = (Vec::new(), Vec::new());
-    if config.pairs {
-        let query = PairQuery {
-            datasets: &config.datasets,
-            modalities: &modalities,
-            with_unreviewed: true,
-            without_caption: true,
-        };
-        let set = load_pairs(&query, &mut store)?;
-        keys.extend(set.pairs.into_iter().map(|pair| (pair.image, pair.id)));
-        rejected.extend(set.rejected);
-    }
-    if !config.label_sets.is_empty() {
-        let query = LabelQuery {
-            datasets: &config.datasets,
-            label_sets: &config.label_sets,
-            modalities: &modalities,
-        };
-        let set = load_labelled(&query, &mut store)?;
-        keys.extend(set.images.into_iter().map(|image| (image.image, image.group)));
-        rejected.extend(set.rejected);
-    }
-    if keys.is_empty() {
-        bail!(
-            "no usable image with split \"train\" in {} for modalities {:?} ({} unreadable); add some with `ingest book` or `ingest labels`",
-            config.datasets.join(", "),
-            modalities,
-            rejected.len()
-        );
-    }
-    Ok((store, keys, rejected))
-}
-
 fn deviations(config: &CodebookConfig) -> Vec<String> {
-    let mut list = vec!["no perceptual (LPIPS) and no adversarial term".to_owned()];
+    let mut list = Vec::new();
+    if config.perceptual_weight == 0.0 {
+        list.push("no perceptual term (LPIPS)".to_owned());
+    }
+    if config.adversarial_weight == 0.0 {
+        list.push("no adversarial term".to_owned());
+    }
     let full = AutoencoderConfig::full();
     if autoencoder_config(config) != full {
         list.push(format!(
@@ -338,10 +274,6 @@ fn histogram(codes: &Tensor<1, burn::tensor::Int>, total: usize) -> Vec<u64> {
 }
 
 impl Stage for CodebookStage {
-    fn unit(&self) -> &'static str {
-        "images"
-    }
-
     fn begin(&mut self, first_step: u64) -> Result<()> {
         let images = Arc::clone(&self.images);
         let (workers, depth) = (self.config.workers, 2 * self.config.workers);
@@ -362,13 +294,13 @@ impl Stage for CodebookStage {
             .context("the stage was not begun")?
             .next_batch()?;
         let images = self.tensor(values, &self.device);
-        let units = images.dims()[0] as u64;
+        let units = vec![("images", images.dims()[0] as u64)];
         let Reconstruction {
             images: rebuilt,
             tokens,
             quantized,
         } = self.model.forward(images.clone());
-        let l1 = (rebuilt - images).abs().mean();
+        let l1 = (rebuilt.clone() - images.clone()).abs().mean();
         let quant = quantisation(&tokens, &quantized, self.config.commitment);
         let mut total = l1.clone() + quant.total.clone() * self.config.quant_weight;
         let value = |tensor: &Tensor<1>| f64::from(to_vec(tensor)[0]);
@@ -381,18 +313,39 @@ impl Stage for CodebookStage {
             ("loss/quant".to_owned(), value(&quant.total)),
         ];
         if self.config.entropy_weight > 0.0 {
-            let terms = entropy(
-                quantized.logits.clone(),
-                self.config.entropy_temperature,
-                ENTROPY_EPSILON,
-            );
-            numbers.push(("loss/entropy_sample".to_owned(), value(&terms.sample)));
-            numbers.push(("loss/entropy_average".to_owned(), value(&terms.average)));
-            numbers.push(("loss/entropy".to_owned(), value(&terms.total)));
-            total = total + terms.total * self.config.entropy_weight;
+            let (sample, average) =
+                self.model
+                    .quantizer
+                    .entropies(tokens, self.config.entropy_temperature, ENTROPY_EPSILON);
+            let entropy = sample.clone() - average.clone();
+            numbers.push(("loss/entropy_sample".to_owned(), value(&sample)));
+            numbers.push(("loss/entropy_average".to_owned(), value(&average)));
+            numbers.push(("loss/entropy".to_owned(), value(&entropy)));
+            total = total + entropy * self.config.entropy_weight;
+        }
+        if let Some(perceptual) = &self.perceptual {
+            let distance = perceptual.distance(images.clone(), rebuilt.clone());
+            numbers.push(("loss/perceptual".to_owned(), value(&distance)));
+            total = total + distance * self.config.perceptual_weight;
+        }
+        if !self.guard.goes_on(step, &numbers)? {
+            return Ok(StepReport { numbers, units });
+        }
+        let rate = self.rate(step);
+        if let Some(rival) = &mut self.rival {
+            let plain = rebuilt.clone().inner();
+            let Some(of_rival) = rival.train(images, plain, rate, step, &mut self.guard)? else {
+                return Ok(StepReport { numbers, units });
+            };
+            numbers.extend(of_rival);
+            let judged = rival.judge(rebuilt);
+            numbers.push(("loss/adversarial".to_owned(), value(&judged)));
+            total = total + judged * self.config.adversarial_weight;
         }
         numbers.insert(1, ("loss/total".to_owned(), value(&total)));
-        check_finite(step, &numbers)?;
+        if !self.guard.goes_on(step, &numbers)? {
+            return Ok(StepReport { numbers, units });
+        }
         let gauge = usage(&histogram(&quantized.codes, self.config.codes));
         let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
         for (prefix, name) in [
@@ -405,11 +358,15 @@ impl Stage for CodebookStage {
             }
         }
         let norm = clip(&mut gradients, self.config.clip_norm);
-        check_finite(step, &[("grad_norm/total".to_owned(), norm)])?;
-        let rate = self.rate(step);
-        self.optimizer.step(&mut self.model, gradients, rate);
-        self.update_average();
         numbers.push(("grad_norm/total".to_owned(), norm));
+        if !self.guard.goes_on(step, &numbers)? {
+            return Ok(StepReport { numbers, units });
+        }
+        self.optimizer.step(&mut self.model, gradients, rate);
+        if let Some(average) = &mut self.average {
+            average.update(&mut self.model);
+        }
+        self.guard.done();
         numbers.push(("usage/fraction".to_owned(), gauge.fraction));
         numbers.push(("usage/perplexity".to_owned(), gauge.perplexity));
         numbers.push(("usage/top_share".to_owned(), gauge.top_share));
@@ -417,9 +374,10 @@ impl Stage for CodebookStage {
     }
 
     fn evaluate(&mut self, steps: u64, run: &Path) -> Result<Numbers> {
-        let mut model = Autoencoder::init(&self.shape, &mut Init::new(0, &self.device))?;
-        let tensors = weights::save::tensors(&mut self.model);
-        weights::load::apply(&mut model, tensors, &weights::load::Allow::nothing())?;
+        let mut model = self.model.plain();
+        if let Some(average) = &self.average {
+            average.apply(&mut model);
+        }
         let shown = self.images.shown();
         let measured = &shown[..shown.len().min(EVAL_IMAGES)];
         let mut counts = vec![0u64; self.config.codes];
@@ -453,13 +411,11 @@ impl Stage for CodebookStage {
 
     fn save(&mut self, folder: &Path) -> Result<()> {
         let mut tensors = weights::save::tensors(&mut self.model);
-        let (codes, width) = (self.config.codes, self.config.code_dim);
-        if let Some((values, updates)) = &self.average {
-            tensors.insert(
-                weights::names::CODEBOOK_EMA.to_owned(),
-                HostTensor::from_f32(vec![codes, width], values),
-            );
-            tensors.insert(EMA_UPDATES.to_owned(), HostTensor::from_i64(vec![], &[*updates as i64]));
+        if let Some(average) = &self.average {
+            tensors.extend(average.tensors(&mut self.model));
+        }
+        if let Some(rival) = &mut self.rival {
+            rival.save(&mut tensors, folder)?;
         }
         let notes = [
             ("kind", "codebook".to_owned()),
@@ -471,12 +427,11 @@ impl Stage for CodebookStage {
 
     fn restore(&mut self, folder: &Path) -> Result<()> {
         let mut tensors = weights::load::read(&folder.join(MODEL_FILE))?;
-        let average = tensors.remove(weights::names::CODEBOOK_EMA);
-        let updates = tensors.remove(EMA_UPDATES);
-        if self.average.is_some() {
-            let average = average.with_context(|| format!("{} is missing", weights::names::CODEBOOK_EMA))?;
-            let updates = updates.with_context(|| format!("{EMA_UPDATES} is missing"))?.to_i64()?;
-            self.average = Some((average.to_f32()?, updates.first().copied().unwrap_or(0) as u64));
+        if let Some(average) = &mut self.average {
+            average.restore(&mut tensors)?;
+        }
+        if let Some(rival) = &mut self.rival {
+            rival.restore(&mut tensors, folder, &self.config)?;
         }
         weights::load::apply(&mut self.model, tensors, &weights::load::Allow::nothing())?;
         let state = weights::load::read(&folder.join(OPTIMIZER_FILE))?;
@@ -488,9 +443,6 @@ impl Stage for CodebookStage {
         self.prefetcher.as_mut().map_or(Duration::ZERO, Prefetcher::take_waited)
     }
 }
-
-/// Updates that the moving average has seen.
-const EMA_UPDATES: &str = "model_ema.num_updates";
 
 impl CodebookStage {
     /// The artefact for later stages: codebook `[codes, code_dim]` and how often each code was used.
