@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod ablations;
 mod codebook;
 mod convert;
 mod embed;
 mod keepfit;
+mod knowledge;
 mod mlm;
 mod parity;
 mod runs;
@@ -50,8 +52,12 @@ enum Command {
     Codebook(codebook::Args),
     /// Joint training on public label sets and MM-Retinal pairs (Section IV-C)
     Keepfit(keepfit::Args),
+    /// List the rows of the ablation table with their changes of a keepfit config
+    Ablations(ablations::Args),
     /// Embed a folder of images and a file of texts with a trained model
     Embed(embed::Args),
+    /// Trace the expert knowledge of images back to MM-Retinal pairs
+    Knowledge(knowledge::Args),
     /// Read any supported checkpoint and write safetensors under the reference names
     Convert(convert::Args),
     /// Run one prepared parity bundle and write what was computed
@@ -78,7 +84,9 @@ pub fn run() -> ExitCode {
         Command::Mlm(args) => mlm::run(&args),
         Command::Codebook(args) => codebook::run(&args),
         Command::Keepfit(args) => keepfit::run(&args),
+        Command::Ablations(args) => ablations::run(&args),
         Command::Embed(args) => embed::run(&args),
+        Command::Knowledge(args) => knowledge::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Runs(args) => runs::run(&args),

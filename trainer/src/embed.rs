@@ -14,7 +14,7 @@ use crate::checkpoint::MODEL_FILE;
 use crate::config::{KeepfitConfig, load};
 use crate::device;
 use crate::image::prepare::{prepare, preprocessing_id};
-use crate::model::keepfit::{KeepFitConfig, KeepFitModel};
+use crate::model::keepfit::{KeepFitConfig, KeepFitModel, Looks};
 use crate::model::walk::{from_vec, ints, to_vec};
 use crate::run_folder::{CONFIG_FILE, RUN_FILE, read_facts};
 use crate::stage::keepfit::batches::tokenize;
@@ -91,10 +91,7 @@ impl Embedder {
         let side = self.config.image_size;
         let mut found = Vec::with_capacity(images.len());
         for chunk in images.chunks(TOGETHER) {
-            let mut planes = vec![0.0; chunk.len() * 3 * side * side];
-            for (image, planes) in chunk.iter().zip(planes.chunks_exact_mut(3 * side * side)) {
-                prepare(image, side)?.write_planes(side, planes);
-            }
+            let planes = self.planes(chunk)?;
             let embedded = self
                 .model
                 .encode_images(from_vec(planes, [chunk.len(), 3, side, side], &self.device));
@@ -108,6 +105,27 @@ impl Embedder {
             ));
         }
         Ok(found)
+    }
+
+    /// Images as the model takes them, `[count, 3, side, side]` row-major.
+    pub(crate) fn planes(&self, images: &[RgbImage]) -> Result<Vec<f32>> {
+        let side = self.config.image_size;
+        let mut planes = vec![0.0; images.len() * 3 * side * side];
+        for (image, planes) in images.iter().zip(planes.chunks_exact_mut(3 * side * side)) {
+            prepare(image, side)?.write_planes(side, planes);
+        }
+        Ok(planes)
+    }
+
+    /// What the knowledge branches see of `count` images given as [`Embedder::planes`] gives them.
+    pub(crate) fn look(&self, planes: Vec<f32>, count: usize) -> Looks {
+        let side = self.config.image_size;
+        self.model.look(from_vec(planes, [count, 3, side, side], &self.device))
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> &KeepFitModel {
+        &self.model
     }
 
     /// Unit vectors of texts in the shared space, in order; each is embedded alone, so it does not

@@ -4,6 +4,7 @@
 //! Each training stage reads dataset folders (crate `dataset`) and writes one run folder; the
 //! evaluation crate rebuilds a model from that folder alone through [`embed::Embedder`].
 
+pub mod ablation;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod data;
 pub mod device;
 pub mod embed;
 pub mod image;
+pub mod knowledge;
 pub mod loss;
 pub mod model;
 pub mod optim;

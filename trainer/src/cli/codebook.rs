@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut stage = CodebookStage::new(&started.config, &started.run.path)?;
     stage.describe(&started.run)?;
-    let plan = stage.plan();
+    let plan = stage.plan()?;
     let rejected = stage.rejected().len();
     train_and_report(&mut stage, &plan, &started.run, rejected)
 }
@@ -53,7 +53,7 @@ fn dry_run(config: &CodebookConfig) -> Result<ExitCode> {
     let shape = autoencoder_config(config);
     let parameters = Autoencoder::init(&shape, &mut Init::new(config.seed, &device))?.trained_elements();
     let spool = std::env::temp_dir();
-    let steps = CodebookStage::new(config, &spool).map(|stage| stage.plan().total_steps);
+    let steps = CodebookStage::new(config, &spool).and_then(|stage| Ok(stage.plan()?.total_steps));
     // About eight maps a residual block on the way down and up, and six of [tokens, codes].
     let (mut floats, mut side) = (0.0, config.image_size as f64);
     for (level, multiplier) in config.multipliers.iter().enumerate() {

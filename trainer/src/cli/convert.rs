@@ -1,13 +1,16 @@
 //! `trainer convert`: any supported checkpoint to safetensors.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
 
 use crate::weights::{
-    Tensors,
+    Agreement, Tensors, compare, hf,
     load::{self, CodebookCopy},
     names, save,
 };
@@ -19,6 +22,8 @@ enum Target {
     Stored,
     /// The KeepFIT model's reference names (V2 form); what it has no use for is left out
     Keepfit,
+    /// KeepFIT V1's names; the appearance branch, which V1 has not, is left out
+    KeepfitV1,
     /// Hugging Face BertForMaskedLM, decoder tied; what it has no use for is left out
     Mlm,
     /// The text encoder as a bare Hugging Face BertModel
@@ -46,17 +51,24 @@ Examples:
   trainer convert keepfit_v1.pth --names keepfit --out v2.safetensors
   trainer convert Bio_ClinicalBERT/ --names mlm --out bert.safetensors
   trainer convert RUN/model.safetensors --names bert --out text_encoder.safetensors
+  trainer convert RUN --names mlm --hf --out text_encoder/      (a folder for transformers)
+  trainer convert v2.safetensors --names keepfit-v1 --out v1.safetensors
   trainer convert ibq.ckpt --names codebook --codebook raw --out codebook.safetensors
 
 Input: safetensors, PyTorch files (.pth, .pt, .bin, .ckpt: zip, legacy or tar container) or a Hugging Face
 folder, sharded or not. Pickles are read as data: nothing in them is executed. Element types and values are
-kept as stored. One JSON line on stdout reports what was written and what was left out.")]
+kept as stored. One JSON line on stdout reports what was written and what was left out; `parity` compares the
+written file, read back and renamed to the input's names, with the input.")]
 pub struct Args {
     /// Checkpoint file or Hugging Face folder
     input: PathBuf,
-    /// Safetensors file to write
+    /// Safetensors file to write, or with --hf the folder
     #[arg(long)]
     out: PathBuf,
+    /// Write a Hugging Face folder with config.json and vocabulary; with --names bert or mlm, from a run folder
+    /// or a Hugging Face folder
+    #[arg(long)]
+    hf: bool,
     /// Key names to write
     #[arg(long, value_enum, default_value = "stored")]
     names: Target,
@@ -70,12 +82,20 @@ pub struct Args {
 /// # Errors
 /// The input cannot be read or lacks what was asked for; the output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let architecture = match (args.hf, args.names) {
+        (false, _) => None,
+        (true, Target::Bert) => Some("BertModel"),
+        (true, Target::Mlm) => Some("BertForMaskedLM"),
+        (true, _) => bail!("--hf writes a text encoder; give --names bert or --names mlm with it"),
+    };
     let stored = load::read(&args.input)?;
     let total = stored.len();
+    let original = load::canonical(stored.clone())?;
     let input = || args.input.display().to_string();
     let (tensors, left_out) = match args.names {
         Target::Stored => (stored, Vec::new()),
         Target::Keepfit => renamed(stored, names::to_keepfit)?,
+        Target::KeepfitV1 => renamed(stored, names::to_keepfit_v1)?,
         Target::Mlm => renamed(stored, names::to_masked_lm)?,
         Target::Bert => renamed(stored, names::to_bert)?,
         Target::Resnet => renamed(stored, names::to_resnet)?,
@@ -97,7 +117,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             input()
         );
     }
-    save::write(&args.out, &tensors, &[])?;
+    let file = match architecture {
+        Some(architecture) => {
+            hf::write(&args.out, &tensors, &hf::text_side(&args.input)?, architecture)?;
+            args.out.join(crate::checkpoint::MODEL_FILE)
+        }
+        None => {
+            save::write(&args.out, &tensors, &[])?;
+            args.out.clone()
+        }
+    };
+    let parity = agreement(&file, original, args.names, &tensors)?;
     let listed: serde_json::Map<_, _> = tensors
         .iter()
         .map(|(name, tensor)| {
@@ -109,9 +139,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .collect();
     println!(
         "{}",
-        json!({ "read": total, "written": tensors.len(), "left_out": left_out, "tensors": listed })
+        json!({ "read": total, "written": tensors.len(), "left_out": left_out, "parity": parity, "tensors": listed })
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the written file back and compares it, under the target's names, with what was read.
+fn agreement(file: &Path, original: Tensors, target: Target, made: &Tensors) -> Result<Agreement> {
+    let rename: fn(names::Layout, &str) -> Option<String> = match target {
+        Target::Stored => |_, key| Some(key.to_owned()),
+        Target::Codebook => return compare(made, &load::read(file)?),
+        Target::Keepfit => names::to_keepfit,
+        Target::KeepfitV1 => names::to_keepfit_v1,
+        Target::Mlm => names::to_masked_lm,
+        Target::Bert => names::to_bert,
+        Target::Resnet => names::to_resnet,
+    };
+    let (_, expected, _) = load::map_keys(original, rename);
+    let mut written = load::read(file)?;
+    if target == Target::Stored {
+        written = load::canonical(written)?;
+    }
+    compare(&expected, &written)
 }
 
 /// Tensors under another program's names, and the keys that have none.

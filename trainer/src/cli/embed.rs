@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// All files under `folder`, relative to it, in natural order; hidden ones are left out.
-fn list_files(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn list_files(folder: &Path) -> Result<Vec<String>> {
     if !folder.is_dir() {
         bail!("{}: there is no such folder of images", folder.display());
     }
@@ -140,28 +140,36 @@ fn embed_files(embedder: &Embedder, folder: &Path, files: &[String]) -> Result<E
     let progress = dataset::progress::bar(Some(files.len() as u64), "embedding images");
     let (mut paths, mut features, mut rejected) = (Vec::new(), Vec::new(), 0);
     for chunk in files.chunks(TOGETHER) {
-        let mut images = Vec::with_capacity(chunk.len());
-        for name in chunk {
-            let decoded = std::fs::read(folder.join(name))
-                .map_err(anyhow::Error::from)
-                .and_then(|bytes| Ok(dataset::image_input::decode_rgb8(&bytes, name)?));
-            match decoded {
-                Ok(decoded) => {
-                    images.push(decoded.rgb);
-                    paths.push(name.clone());
-                }
-                Err(error) if looks_like_picture(name) => {
-                    rejected += 1;
-                    tracing::warn!("{name}: left out: {error:#}");
-                }
-                Err(_) => tracing::info!("{name}: is no picture; passed over"),
-            }
-        }
+        let (named, images, bad) = read_pictures(folder, chunk);
+        paths.extend(named);
+        rejected += bad;
         features.extend(embedder.embed_images(&images)?);
         progress.inc(chunk.len() as u64);
     }
     progress.finish();
     Ok((paths, features, rejected))
+}
+
+/// Pictures of `folder` that decode, with their names, and how many did not; those are named on stderr.
+pub(super) fn read_pictures(folder: &Path, names: &[String]) -> (Vec<String>, Vec<image::RgbImage>, usize) {
+    let (mut paths, mut images, mut rejected) = (Vec::new(), Vec::new(), 0);
+    for name in names {
+        let decoded = std::fs::read(folder.join(name))
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(dataset::image_input::decode_rgb8(&bytes, name)?));
+        match decoded {
+            Ok(decoded) => {
+                images.push(decoded.rgb);
+                paths.push(name.clone());
+            }
+            Err(error) if looks_like_picture(name) => {
+                rejected += 1;
+                tracing::warn!("{name}: left out: {error:#}");
+            }
+            Err(_) => tracing::info!("{name}: is no picture; passed over"),
+        }
+    }
+    (paths, images, rejected)
 }
 
 fn looks_like_picture(name: &str) -> bool {

@@ -19,8 +19,9 @@ use crate::stage::{Started, resolve, start};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Public images and their categories come from labels/ of the dataset folders, MM-Retinal pairs from
-data/; only rows with split \"train\" are used. Ablations of the paper are keys of the config:
-semantic, appearance, mm, text_init. RUN/model.safetensors has the reference's key names.
+data/; only rows with split \"train\" are used. Ablations of the paper are keys of the config (see
+`trainer ablations`). RUN/model.safetensors has the reference's key names; RUN/best holds the best checkpoint
+where the config's `best` asks for one.
 
 Examples:
   trainer keepfit --config trainer/configs/tiny-keepfit.toml
@@ -47,7 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut stage = KeepfitStage::new(&started.config, &started.run.path)?;
     stage.describe(&started.run)?;
-    let plan = stage.plan();
+    let plan = stage.plan()?;
     let rejected = stage.rejected().len();
     train_and_report(&mut stage, &plan, &started.run, rejected)
 }
@@ -84,13 +85,12 @@ fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
     let device = crate::device::training(&crate::device::select("cpu")?);
     let parameters = KeepFitModel::init(&shape, config.seed, &device)?.trained_elements();
     let spool = std::env::temp_dir();
-    let steps = KeepfitStage::new(config, &spool).map(|stage| stage.plan().total_steps);
+    let steps = KeepfitStage::new(config, &spool).and_then(|stage| Ok(stage.plan()?.total_steps));
     let halves = if config.mm { 2.0 } else { 1.0 };
-    let mut floats = bert_floats(&shape.text, config.batch, config.max_tokens) + vision_floats(config);
-    if let Some([codes, _]) = codebook {
-        let side = (config.image_size / 32) as f64;
-        floats += 6.0 * config.batch as f64 * side * side * codes as f64;
-    }
+    // Chunks of an accumulated batch hold their activations one at a time; the quantiser's logits are bounded.
+    let rows = config.batch / config.accumulate;
+    let floats = bert_floats(&shape.text, rows, config.max_tokens) + vision_floats(config, rows);
+    let halves = if config.accumulate > 1 { 1.0 } else { halves };
     println!(
         "{}",
         json!({
@@ -111,7 +111,7 @@ fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
 
 /// Values that a ResNet pass over one batch keeps for its backward pass: a block keeps about two
 /// maps for each of its three convolutions.
-fn vision_floats(config: &KeepfitConfig) -> f64 {
+fn vision_floats(config: &KeepfitConfig, rows: usize) -> f64 {
     let mut side = config.image_size as f64 / 2.0;
     let mut floats = 2.0 * side * side * config.vision_width as f64;
     side /= 2.0;
@@ -122,5 +122,5 @@ fn vision_floats(config: &KeepfitConfig) -> f64 {
         let width = (config.vision_width << stage) as f64;
         floats += *blocks as f64 * 2.0 * side * side * (width + width + 4.0 * width);
     }
-    floats * config.batch as f64
+    floats * rows as f64
 }

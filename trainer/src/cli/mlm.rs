@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut stage = MlmStage::new(&started.config)?;
     stage.describe(&started.run)?;
-    let plan = stage.plan();
+    let plan = stage.plan()?;
     train_and_report(&mut stage, &plan, &started.run, 0)
 }
 
@@ -63,7 +63,7 @@ fn dry_run(config: &MlmConfig) -> Result<ExitCode> {
     };
     let device = crate::device::training(&crate::device::select("cpu")?);
     let parameters = MaskedLm::init(&text, &mut Init::new(config.seed, &device)).trained_elements();
-    let steps = MlmStage::new(config).map(|stage| stage.plan().total_steps);
+    let steps = MlmStage::new(config).and_then(|stage| Ok(stage.plan()?.total_steps));
     let masked = config.batch as f64 * config.max_tokens as f64 * config.mask_probability;
     let activations = bert_floats(&text, config.batch, config.max_tokens) + 3.0 * masked * text.vocab_size as f64;
     println!(

@@ -1,5 +1,7 @@
 //! `trainer speed`: seconds and peak memory of a step on this machine.
 
+mod compare;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -16,6 +18,8 @@ Examples:
   trainer speed keepfit --image 512 --steps 2
   trainer speed embed --image 512 --batch 4
   trainer speed tokenizer --profile lite --image 64
+  trainer speed compare --python venv/bin/python --script ../shared/parity/torch_speed.py --core 1 \\
+                        --out docs/performance.md
 
 One JSON line: seconds_per_step is the median of the steps after the warm-up, peak_rss_mib the highest
 memory of the process. Weights and inputs are random; sizes are ResNet50 and BERT-base.")]
@@ -90,6 +94,8 @@ enum Case {
         #[arg(long, default_value_t = 4)]
         batch: usize,
     },
+    /// This program and PyTorch in turns, as a table in Markdown
+    Compare(compare::Args),
     /// Training step of the image tokeniser
     Tokenizer {
         /// Image side in pixels
@@ -109,6 +115,10 @@ enum Case {
 /// # Errors
 /// The device does not work.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Case::Compare(args) = &args.case {
+        compare::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let device = device::select(&args.device)?;
     let (steps, warmup) = (args.steps.max(1), args.warmup);
     let (name, rows, tokens, timings) = match &args.case {
@@ -161,6 +171,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 speed::keepfit(&device, sizes, steps, warmup)?,
             )
         }
+        Case::Compare(_) => return Ok(ExitCode::SUCCESS),
         Case::Embed { image, batch } => (
             "embed",
             *batch,

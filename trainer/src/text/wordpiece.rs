@@ -113,7 +113,10 @@ impl WordPieceTokenizer {
         let file = find_vocabulary(path)?;
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("{}: cannot read the vocabulary", file.display()))?;
-        let vocabulary: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+        let vocabulary: Vec<String> = text
+            .lines()
+            .map(|line| line.trim_end_matches('\r').to_owned())
+            .collect();
         let config = file.with_file_name("tokenizer_config.json");
         let casing = match std::fs::read_to_string(&config) {
             Ok(json) => Casing::from_tokenizer_config(&json).with_context(|| config.display().to_string())?,
@@ -334,5 +337,57 @@ mod tests {
             compared += 1;
         }
         assert!(compared >= 20, "{compared} lines compared");
+    }
+
+    /// SHA-256 over the ids of `lines`, each line ended by the largest number.
+    fn digest(tokenizer: &WordPieceTokenizer, lines: &[String]) -> String {
+        let mut bytes = Vec::new();
+        for line in lines {
+            let ids = tokenizer.encode_pieces(line).unwrap();
+            bytes.extend(ids.into_iter().chain([u32::MAX]).flat_map(u32::to_le_bytes));
+        }
+        dataset::hash::sha256_hex(&bytes)
+    }
+
+    /// The digests were made with transformers 5.23 in Python, `BertTokenizer(vocab, do_lower_case=True)`, on the
+    /// same lines: 10,000 English and 2,000 Chinese utterances.
+    #[test]
+    fn ten_thousand_utterances_equal_hugging_faces() {
+        let Some(shared) = dataset::testing::shared_dir() else {
+            eprintln!("skipped: no shared material");
+            return;
+        };
+        let tokenizer = WordPieceTokenizer::open(&shared.join("data/models/bert-base-cased-vocab.txt")).unwrap();
+        let take = |rows: Vec<serde_json::Value>, keys: [&str; 2], count: usize| -> Vec<String> {
+            let texts = rows
+                .iter()
+                .flat_map(|row| keys.map(|key| row[key].as_str().unwrap().to_owned()));
+            let lines: Vec<String> = texts
+                .flat_map(|text| text.split('\n').map(str::to_owned).collect::<Vec<_>>())
+                .filter(|line| !line.trim().is_empty())
+                .take(count)
+                .collect();
+            assert_eq!(lines.len(), count);
+            lines
+        };
+        let read = |name: &str| std::fs::read_to_string(shared.join("data/texts").join(name)).unwrap();
+        let english = serde_json::from_str(&read("medical_meadow_small.json")).unwrap();
+        let chinese = read("huatuo_llama_data.json");
+        let chinese = chinese
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        for (lines, expected) in [
+            (
+                take(english, ["input", "output"], 10_000),
+                "2ae1b358734993fb133d210ad85fd744842b47b0dfcc3a9a33903221d2007c2c",
+            ),
+            (
+                take(chinese, ["instruction", "output"], 2000),
+                "c03591930cb0f3568477d36788104ed240426d7511bf6370fda6c94c211152d6",
+            ),
+        ] {
+            assert_eq!(digest(&tokenizer, &lines), expected);
+        }
     }
 }

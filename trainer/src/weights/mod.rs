@@ -3,6 +3,7 @@
 //! A file becomes a list of plain tensors ([`load::read`]), key aliases are resolved ([`names`]), and the
 //! result is applied to a model with a report of what was applied, missing and unused ([`load::apply`]).
 
+pub mod hf;
 pub mod load;
 pub mod names;
 pub mod save;
@@ -93,6 +94,48 @@ impl HostTensor {
             other => bail!("holds {other:?}, not integers"),
         })
     }
+}
+
+/// How two sets of tensors agree.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Agreement {
+    /// Tensors of both sets.
+    pub compared: usize,
+    /// Of these, equal in type, shape and every byte.
+    pub identical: usize,
+    /// Names of the others, or of tensors that one side lacks.
+    pub different: Vec<String>,
+    /// Largest difference of an element, over the float tensors of equal shape.
+    pub largest_difference: f64,
+}
+
+/// Compares two sets of tensors name by name.
+///
+/// # Errors
+/// A float tensor that cannot be read.
+pub fn compare(a: &Tensors, b: &Tensors) -> Result<Agreement> {
+    let mut found = Agreement::default();
+    for (name, left) in a {
+        let Some(right) = b.get(name) else {
+            found.different.push(name.clone());
+            continue;
+        };
+        found.compared += 1;
+        if left == right {
+            found.identical += 1;
+            continue;
+        }
+        found.different.push(name.clone());
+        if left.shape == right.shape && left.is_float() && right.is_float() {
+            for (x, y) in left.to_f32()?.into_iter().zip(right.to_f32()?) {
+                found.largest_difference = found.largest_difference.max(f64::from((x - y).abs()));
+            }
+        }
+    }
+    found
+        .different
+        .extend(b.keys().filter(|name| !a.contains_key(*name)).cloned());
+    Ok(found)
 }
 
 fn elements<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {

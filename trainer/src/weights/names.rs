@@ -26,6 +26,8 @@ const IGNORED_ENDINGS: &[&str] = &["embeddings.position_ids", "embeddings.token_
 /// Where a data-parallel or compiled model put its keys.
 const WRAPPERS: &[&str] = &["module.", "_orig_mod."];
 
+/// Before every averaged weight's name in a SEED-Voken checkpoint; the names have no dots.
+pub const EMA_PREFIX: &str = "model_ema.";
 /// The codebook in a SEED-Voken checkpoint, moving-average copy.
 pub const CODEBOOK_EMA: &str = "model_ema.quantizeembeddingweight";
 /// The codebook's key in every model, and the raw copy in a SEED-Voken checkpoint.
@@ -97,6 +99,20 @@ pub fn to_keepfit(layout: Layout, key: &str) -> Option<String> {
     }
 }
 
+/// Key in a KeepFIT V1 checkpoint of a canonical key of `layout`; None for what V1 has not (the appearance
+/// branch and its codebook).
+pub fn to_keepfit_v1(layout: Layout, key: &str) -> Option<String> {
+    let key = to_keepfit(layout, key)?;
+    if ["appearance_conv.", "attention_appearance.", "quantize."]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+    {
+        return None;
+    }
+    let old = KEY_ALIASES.iter().find(|(_, name)| *name == key);
+    Some(old.map_or(key, |(alias, _)| (*alias).to_owned()))
+}
+
 /// Key in the masked language model of a canonical key of `layout`; None when the model has no use for it.
 /// The decoder is tied to the word embeddings, so its copies are dropped.
 pub fn to_masked_lm(layout: Layout, key: &str) -> Option<String> {
@@ -161,6 +177,18 @@ mod tests {
         );
         assert_eq!(kind(&["layer1.0.conv1.weight"]), Layout::ResNet);
         assert_eq!(to_keepfit(Layout::ResNet, "fc.bias"), None);
+        for (key, expected) in [
+            (
+                "vision_model.projection_head.projection.weight",
+                Some("vision_model.projection_head_vision.projection.weight"),
+            ),
+            ("attention.W_q.weight", Some("attention.W_q.weight")),
+            ("quantize.embedding.weight", None),
+        ] {
+            let old = to_keepfit_v1(Layout::KeepFit, key);
+            assert_eq!(old.as_deref(), expected);
+            assert!(old.is_none_or(|old| canonical(&old).as_deref() == Some(key)), "{key}");
+        }
         assert_eq!(
             to_keepfit(Layout::BertWithHead, "bert.a").unwrap(),
             "text_model.model.a"

@@ -1,0 +1,205 @@
+//! `trainer speed compare`: this program and PyTorch in turns, as a table.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Flags of the comparison.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Python with PyTorch
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// The other side: torch_speed.py of the parity material
+    #[arg(long)]
+    script: PathBuf,
+    /// Times each side runs a case, in turns
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// Cases; default all
+    #[arg(long, value_delimiter = ',', value_parser = CASES.map(|case| case.name))]
+    cases: Vec<String>,
+    /// Pin both sides to this processor (taskset) and give each one thread
+    #[arg(long)]
+    core: Option<usize>,
+    /// Markdown file to write the table into
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// One row of the table: the arguments that both sides understand, and what it has to reach.
+struct Case {
+    name: &'static str,
+    what: &'static str,
+    arguments: &'static [&'static str],
+    /// Seconds of this program over seconds of PyTorch, at most.
+    goal: f64,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "mlm",
+        what: "BERT-base MLM step, 8 utterances of caption-like lengths up to 128",
+        arguments: &["mlm", "--batch", "8", "--max-length", "128", "--steps", "3"],
+        goal: 1.0,
+    },
+    Case {
+        name: "keepfit-224",
+        what: "joint step, ResNet50 + BERT-base, 224 px, 4 + 4",
+        arguments: &["keepfit", "--image", "224", "--steps", "2"],
+        goal: 1.3,
+    },
+    Case {
+        name: "keepfit-512",
+        what: "joint step, ResNet50 + BERT-base, 512 px, 4 + 4",
+        arguments: &["keepfit", "--image", "512", "--steps", "1"],
+        goal: 1.3,
+    },
+    Case {
+        name: "embed-512",
+        what: "image embedding, ResNet50, 512 px, 4 images",
+        arguments: &["embed", "--image", "512", "--batch", "4", "--steps", "3"],
+        goal: 1.0,
+    },
+    Case {
+        name: "tokenizer",
+        what: "codebook step, profile lite, 64 px, 4 images",
+        arguments: &["tokenizer", "--image", "64", "--batch", "4", "--steps", "3"],
+        goal: 1.3,
+    },
+];
+
+/// Best time and highest memory of one side over all rounds.
+#[derive(Clone, Copy, Default)]
+struct Side {
+    seconds: f64,
+    peak_mib: f64,
+}
+
+impl Side {
+    fn take(&mut self, line: &Value) -> Result<()> {
+        let number = |key: &str| {
+            let value = line.get(key).and_then(Value::as_f64);
+            value.with_context(|| format!("{key} is missing in {line}"))
+        };
+        let seconds = number("fastest")?;
+        if self.seconds == 0.0 || seconds < self.seconds {
+            self.seconds = seconds;
+        }
+        self.peak_mib = self.peak_mib.max(number("peak_rss_mib")?);
+        Ok(())
+    }
+}
+
+/// Runs both sides in turns and writes the table.
+///
+/// # Errors
+/// A side cannot be run or says something else than its line.
+pub fn run(args: &Args) -> Result<()> {
+    let own = std::env::current_exe().context("where is this program?")?;
+    let wanted = |case: &&Case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name);
+    let mut rows = Vec::new();
+    for case in CASES.iter().filter(wanted) {
+        let (mut ours, mut theirs) = (Side::default(), Side::default());
+        for round in 0..args.rounds.max(1) {
+            tracing::info!("{}, round {}", case.name, round + 1);
+            ours.take(&line(args, &own, &["speed"], case)?)?;
+            let script = args.script.to_string_lossy().into_owned();
+            theirs.take(&line(args, &args.python, &[&script], case)?)?;
+        }
+        println!(
+            "{}",
+            serde_json::json!({
+                "case": case.name, "seconds": ours.seconds, "torch_seconds": theirs.seconds,
+                "ratio": ours.seconds / theirs.seconds, "peak_mib": ours.peak_mib, "torch_peak_mib": theirs.peak_mib,
+            })
+        );
+        rows.push((case, ours, theirs));
+        // Row by row, so that a run that is stopped leaves what it measured.
+        dataset::fs::write_atomic(&args.out, page(args, &rows).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Runs one side of a case and reads its JSON line.
+fn line(args: &Args, program: &Path, first: &[&str], case: &Case) -> Result<Value> {
+    let mut command = match args.core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(program);
+            // Both read their number of threads from here.
+            command.env("RAYON_NUM_THREADS", "1").env("OMP_NUM_THREADS", "1");
+            command
+        }
+        None => Command::new(program),
+    };
+    let output = command
+        .args(first)
+        .args(case.arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!(
+            "{} {} ended with {}",
+            program.display(),
+            case.arguments.join(" "),
+            output.status
+        );
+    }
+    let last = text.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("{}: {last:?} is no JSON line", program.display()))
+}
+
+fn page(args: &Args, rows: &[(&Case, Side, Side)]) -> String {
+    let mut text = String::from(
+        "# Performance beside PyTorch\n\n\
+         Written by `trainer speed compare`; random weights and inputs, f32. Both sides run each case in turns; the\n\
+         table holds each side's fastest step, which a busy machine disturbs least, and its highest memory.\n",
+    );
+    let _ = match args.core {
+        Some(_) => writeln!(
+            text,
+            "Both sides were pinned to one processor, one thread each, {} rounds.",
+            args.rounds
+        ),
+        None => writeln!(text, "Both sides had all processors, {} rounds.", args.rounds),
+    };
+    text += "\n| case | this program, s | PyTorch, s | ratio | to reach | memory, MiB | PyTorch, MiB |\n";
+    text += "| --- | --- | --- | --- | --- | --- | --- |\n";
+    for (case, ours, theirs) in rows {
+        let ratio = ours.seconds / theirs.seconds;
+        let _ = writeln!(
+            text,
+            "| {} | {:.3} | {:.3} | {ratio:.2} | ≤ {:.1} | {:.0} | {:.0} |",
+            case.what, ours.seconds, theirs.seconds, case.goal, ours.peak_mib, theirs.peak_mib
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_fastest_step_and_the_highest_memory_count() {
+        let mut side = Side::default();
+        for (fastest, peak) in [(2.0, 100), (1.5, 90), (1.75, 120)] {
+            side.take(&json!({ "fastest": fastest, "peak_rss_mib": peak })).unwrap();
+        }
+        assert_eq!((side.seconds, side.peak_mib), (1.5, 120.0));
+        assert!(
+            side.take(&json!({ "fastest": 1.0 }))
+                .unwrap_err()
+                .to_string()
+                .contains("peak_rss_mib")
+        );
+    }
+}
