@@ -1,6 +1,8 @@
 //! Command-line tests: whole runs on drawn data, interruptions, and what bad input gets.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/ablation.rs"]
+mod ablation;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/drawn.rs"]

@@ -51,6 +51,17 @@ fn configs_with_mistakes_stop_before_any_work() {
         &["image_size", "0"],
     );
     says(&fails(place, "keepfit", &["--set", "bach=2"]), &["bach", "`batch`"]);
+    for (pair, parts) in [
+        ("accumulate=3", ["accumulate", "does not divide `batch` = 4"]),
+        ("freeze=[\"visoin\"]", ["visoin", "vision_projection"]),
+        ("best=accuracy", ["`best` is \"accuracy\"", "max:NAME"]),
+        ("ban_categories=[\"--\"]", ["ban_categories", "no word"]),
+        ("layer_decay=2", ["layer_decay", "0.01 to 1"]),
+        ("stop_gradient=[\"texts\"]", ["stop_gradient", "pair-texts"]),
+        ("on_leak=keep", ["on_leak", "warn"]),
+    ] {
+        says(&fails(place, "keepfit", &["--set", pair]), &parts);
+    }
     assert!(!place.join("bad").exists());
     let output = trainer(place)
         .args(["keepfit", "--out", "r"])
@@ -166,22 +177,39 @@ fn broken_and_leaking_rows_are_left_out_and_listed() {
     let listed = std::fs::read_to_string(place.join("keepfit/rejected.jsonl")).unwrap();
     assert_eq!(listed.lines().count(), 1);
     says(&listed, &["drawn/0-90.png"]);
-    // The finished run's data changed: it cannot be continued, and says so.
-    std::fs::remove_file(place.join("keepfit/done.json")).unwrap();
+    let leaks = std::fs::read_to_string(place.join("keepfit/leakage.jsonl")).unwrap();
+    says(&leaks, &["\"evidence\":\"same-bytes\"", "drawn/1-1.png"]);
+    let stopped = fails(place, "keepfit", &["--set", "on_leak=stop"]);
+    says(
+        &stopped,
+        &["1 training images are also labelled test images", "on_leak is stop"],
+    );
+    // The finished run's data changed: it is not said to be finished, nor continued.
     write_labels(
         &folder,
         (0..12).map(|i| label(i % 3, i, picture(i % 3, i), "train")).collect(),
     );
-    let output = trainer(place)
-        .args(["keepfit", "--resume", "keepfit"])
-        .assert()
-        .code(2)
-        .get_output()
-        .clone();
-    says(
-        &String::from_utf8_lossy(&output.stderr),
-        &["changed since this run began", "another --out"],
-    );
+    for done in [true, false] {
+        let expected = if done {
+            "this run is finished, but the dataset dataset changed since it began"
+        } else {
+            "this run was interrupted, but the dataset dataset changed since it began"
+        };
+        let resume = ["keepfit", "--resume", "keepfit"].map(str::to_owned).to_vec();
+        let same = [
+            config("keepfit"),
+            ["--out", "keepfit", "--set", "steps=2"].map(str::to_owned).to_vec(),
+        ]
+        .concat();
+        for command in [resume, same] {
+            let output = trainer(place).args(command).assert().code(2).get_output().clone();
+            says(&String::from_utf8_lossy(&output.stderr), &[expected, "another --out"]);
+            assert!(output.stdout.is_empty());
+        }
+        if done {
+            std::fs::remove_file(place.join("keepfit/done.json")).unwrap();
+        }
+    }
 }
 
 #[test]

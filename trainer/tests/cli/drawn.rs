@@ -140,6 +140,9 @@ pub fn config(stage: &str) -> Vec<String> {
             for pair in ["save_every_steps=2", "eval_every=3", "grid=3", "heldout=0.1"] {
                 set(pair);
             }
+            for pair in ["adversarial_weight=0.1", "discriminator_channels=2", "lecam_weight=0.5"] {
+                set(pair);
+            }
         }
         _ => {
             for pair in [

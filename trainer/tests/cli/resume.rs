@@ -31,20 +31,25 @@ fn wait_for_lines(place: &Path, out: &str, child: &mut Child, lines: usize) {
 }
 
 fn weights(place: &Path, out: &str) -> Vec<Vec<u8>> {
-    let last = place.join(out).join("checkpoints/step-00000008");
+    weights_at(place, out, 8)
+}
+
+fn weights_at(place: &Path, out: &str, step: u64) -> Vec<Vec<u8>> {
+    let last = place.join(out).join(format!("checkpoints/step-{step:08}"));
     vec![
         std::fs::read(place.join(out).join("model.safetensors")).unwrap(),
         std::fs::read(last.join("optimizer.safetensors")).unwrap(),
     ]
 }
 
-/// The metric lines without the two numbers that depend on the clock.
+/// The metric lines without the numbers that depend on the clock.
 fn metrics(place: &Path, out: &str) -> Vec<String> {
     let text = std::fs::read_to_string(place.join(out).join("metrics.jsonl")).unwrap();
     text.lines()
         .map(|line| {
             let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
             value.remove("images_per_second");
+            value.remove("tokens_per_second");
             value.remove("data_wait_share");
             serde_json::Value::Object(value).to_string()
         })
@@ -97,6 +102,88 @@ fn killed_and_stopped_runs_end_like_undisturbed_ones() {
         "weights or moments differ after SIGTERM"
     );
     assert_eq!(metrics(place, "stopped"), undisturbed.1);
+}
+
+/// Everything that could keep state beside weights and moments: chunks, frozen parts, rates by layer, a ramp,
+/// the best checkpoint.
+const EVERYTHING_ON: [&str; 20] = [
+    "--set",
+    "accumulate=2",
+    "--set",
+    "freeze=[\"text_model.model.embeddings.\"]",
+    "--set",
+    "layer_decay=0.8",
+    "--set",
+    "rate_vision=0.5",
+    "--set",
+    "appearance_ramp_epochs=2.0",
+    "--set",
+    "skip_nonfinite=2",
+    "--set",
+    "best=max:zero_shot_accuracy",
+    "--set",
+    "save_every_steps=1",
+    "--set",
+    "eval_every=5",
+    "--set",
+    "steps=30",
+];
+
+#[test]
+fn a_run_killed_twenty_times_ends_like_an_undisturbed_one() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    dataset(place);
+    run_stages_before_keepfit(place);
+    let whole = trainer(place)
+        .args(config("keepfit"))
+        .args(["--out", "whole"])
+        .args(EVERYTHING_ON)
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    let summary: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!(summary["best"]["metric"], "zero_shot_accuracy", "{summary}");
+
+    let mut random = 20_261_123u64;
+    let mut kills = 0;
+    for _ in 0..20 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let text = std::fs::read_to_string(place.join("cut/metrics.jsonl")).unwrap_or_default();
+        let mut child = spawn(place, "cut", &EVERYTHING_ON);
+        wait_for_lines(
+            place,
+            "cut",
+            &mut child,
+            text.lines().count() + (random >> 33) as usize % 3,
+        );
+        std::thread::sleep(Duration::from_millis((random >> 40) % 40));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    assert!(kills >= 10, "only {kills} of 20 came before the end");
+    trainer(place)
+        .args(config("keepfit"))
+        .args(["--out", "cut"])
+        .args(EVERYTHING_ON)
+        .assert()
+        .success();
+    assert!(
+        weights_at(place, "cut", 30) == weights_at(place, "whole", 30),
+        "weights or moments differ after {kills} kills"
+    );
+    assert_eq!(metrics(place, "cut"), metrics(place, "whole"));
+    for file in ["best/model.safetensors", "best/state.json", "done.json"] {
+        assert!(
+            std::fs::read(place.join("cut").join(file)).unwrap()
+                == std::fs::read(place.join("whole").join(file)).unwrap(),
+            "{file} differs after {kills} kills"
+        );
+    }
 }
 
 #[test]

@@ -113,6 +113,8 @@ fn every_stage_runs_and_leaves_a_complete_folder() {
             .contains("<polyline")
     );
 
+    text_encoders_leave_for_transformers(place);
+
     // The same command on a finished run says so and changes nothing.
     let before = std::fs::read(place.join("keepfit/model.safetensors")).unwrap();
     let again = trainer(place)
@@ -122,6 +124,84 @@ fn every_stage_runs_and_leaves_a_complete_folder() {
         .success();
     assert!(String::from_utf8_lossy(&again.get_output().stderr).contains("finished"));
     assert_eq!(std::fs::read(place.join("keepfit/model.safetensors")).unwrap(), before);
+}
+
+/// Hugging Face folders of both stages, and weights that come back as they went.
+fn text_encoders_leave_for_transformers(place: &Path) {
+    for (run, names, architecture, key) in [
+        (
+            "keepfit",
+            "bert",
+            "BertModel",
+            "encoder.layer.0.attention.self.query.weight",
+        ),
+        ("mlm", "mlm", "BertForMaskedLM", "cls.predictions.bias"),
+    ] {
+        let folder = format!("hf-{run}");
+        let arguments = ["convert", run, "--names", names, "--hf", "--out", folder.as_str()];
+        let output = trainer(place)
+            .args(arguments)
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone();
+        let report: Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(report["parity"]["compared"], report["parity"]["identical"], "{report}");
+        assert!(report["parity"]["compared"].as_u64().unwrap() > 30);
+        assert_eq!(report["parity"]["different"].as_array().unwrap().len(), 0);
+        let config = json(&place.join(&folder).join("config.json"));
+        assert_eq!(
+            (&config["architectures"][0], &config["model_type"]),
+            (&architecture.into(), &"bert".into())
+        );
+        assert_eq!(config["num_attention_heads"], 2);
+        let tensors = trainer::weights::load::read(&place.join(&folder)).unwrap();
+        assert!(tensors.contains_key(key), "{:?}", tensors.keys());
+        let vocabulary = std::fs::read_to_string(place.join(&folder).join("vocab.txt")).unwrap();
+        assert_eq!(config["vocab_size"], vocabulary.lines().count());
+        // The folder is an input again.
+        let arguments = [
+            "convert",
+            folder.as_str(),
+            "--names",
+            "mlm",
+            "--out",
+            "again.safetensors",
+        ];
+        trainer(place).args(arguments).assert().success();
+    }
+    for (from, names, to) in [
+        ("keepfit/model.safetensors", "keepfit-v1", "v1.safetensors"),
+        ("v1.safetensors", "keepfit", "v2.safetensors"),
+    ] {
+        trainer(place)
+            .args(["convert", from, "--names", names, "--out", to])
+            .assert()
+            .success();
+    }
+    let [before, after] = ["keepfit/model.safetensors", "v2.safetensors"]
+        .map(|path| trainer::weights::load::read(&place.join(path)).unwrap());
+    let agreement = trainer::weights::compare(&after, &before).unwrap();
+    assert_eq!(agreement.compared, agreement.identical);
+    assert!(
+        agreement
+            .different
+            .iter()
+            .all(|key| key.contains("appearance") || key.starts_with("quantize."))
+    );
+    let bare = [
+        "convert",
+        "v2.safetensors",
+        "--names",
+        "bert",
+        "--hf",
+        "--out",
+        "hf-bare",
+    ];
+    let said = trainer(place).args(bare).assert().code(2).get_output().stderr.clone();
+    // v2.safetensors lies in no run folder.
+    assert!(String::from_utf8_lossy(&said).contains("number of heads is unknown"));
 }
 
 /// Rows are unit vectors, and a text's vector does not depend on its neighbours.
