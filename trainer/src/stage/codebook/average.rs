@@ -118,7 +118,7 @@ mod tests {
             codes: 8,
             code_dim: 4,
         };
-        Autoencoder::init(&config, &mut Init::new(seed, &Device::flex())).unwrap()
+        Autoencoder::init(&config, &mut Init::new(seed, &Device::flex().autodiff())).unwrap()
     }
 
     #[test]
@@ -131,6 +131,7 @@ mod tests {
         let (a, b) = (to_vec(&start.quantizer.codebook), to_vec(&later.quantizer.codebook));
         let left = (2.0 / 11.0) * (3.0 / 12.0);
         let found = average.codebook();
+        assert_eq!(found.len(), 32);
         assert!(
             found
                 .iter()
