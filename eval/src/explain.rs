@@ -1,10 +1,13 @@
 //! Why a model answers as it does for one image: probabilities, prompts, nearest captions, and a heat map.
 //!
-//! The heat map is occlusion sensitivity (Zeiler & Fergus 2014): how much the probability of the answer falls
-//! when a patch is covered with the mean colour. It asks nothing of the model but its answers.
+//! Two heat maps. One comes from the feature map (class activation mapping, Zhou et al. 2016): the similarity of an
+//! image and a text is a sum over the places of the last feature map, so each place has its share in how much nearer
+//! the answer is than the mean of the other classes. The other is occlusion sensitivity (Zeiler & Fergus 2014): how much
+//! the probability of the answer falls when a patch is covered; it asks nothing of the model but its answers.
 
 use image::{Rgb, RgbImage};
 use serde::Serialize;
+use trainer::embed::FeatureMap;
 
 use crate::suite::cache::ImageVectors;
 use crate::suite::config::DatasetConfig;
@@ -18,6 +21,12 @@ pub const GRID: u32 = 8;
 const NEAREST: usize = 5;
 /// Captions embedded at a time.
 const BATCH: usize = 32;
+/// Colour of places that speak for the answer.
+const FOR_ANSWER: [u8; 3] = [235, 70, 20];
+/// Colour of places that speak against it.
+const AGAINST_ANSWER: [u8; 3] = [30, 100, 235];
+/// Share of the colour at the strongest place.
+const OVERLAY_STRENGTH: f64 = 0.6;
 
 /// A text and its cosine with the image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +39,61 @@ pub struct Similar {
     pub from: String,
 }
 
+/// What each place of the feature map adds to the answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Activation {
+    /// Share in cosine(answer) − mean cosine(other classes), [row][column], top left first; their sum is that margin.
+    pub shares: Vec<Vec<f64>>,
+    /// Part of the map's width and height that the image covers; the rest is padding.
+    pub inside: (f64, f64),
+    /// Sum of all shares.
+    pub margin: f64,
+    /// Sum over places in the padding alone, where the model sees black.
+    pub of_padding: f64,
+}
+
+impl Activation {
+    /// Share at a point of the image (0 to 1 from left and top), linear between the middles of the places.
+    pub fn at(&self, x: f64, y: f64) -> f64 {
+        let (rows, columns) = (self.shares.len(), self.shares.first().map_or(0, Vec::len));
+        let place = |part: f64, inside: f64, count: usize| {
+            let at = (part * inside * count as f64 - 0.5).clamp(0.0, count.saturating_sub(1) as f64);
+            (
+                at.floor() as usize,
+                (at.floor() as usize + 1).min(count.saturating_sub(1)),
+                at.fract(),
+            )
+        };
+        let (left, right, dx) = place(x, self.inside.0, columns);
+        let (top, bottom, dy) = place(y, self.inside.1, rows);
+        let row = |r: usize| (1.0 - dx) * self.shares[r][left] + dx * self.shares[r][right];
+        if rows == 0 || columns == 0 {
+            return 0.0;
+        }
+        (1.0 - dy) * row(top) + dy * row(bottom)
+    }
+
+    /// The picture with what speaks for the answer in red and what speaks against it in blue; the strongest place of
+    /// the map has the full colour.
+    pub fn overlay(&self, picture: &RgbImage) -> RgbImage {
+        let strongest = self.shares.iter().flatten().fold(0.0f64, |m, s| m.max(s.abs()));
+        let mut shown = picture.clone();
+        if strongest == 0.0 {
+            return shown;
+        }
+        let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+        for (x, y, pixel) in shown.enumerate_pixels_mut() {
+            let share = self.at((f64::from(x) + 0.5) / width, (f64::from(y) + 0.5) / height) / strongest;
+            let colour = if share > 0.0 { FOR_ANSWER } else { AGAINST_ANSWER };
+            let strength = OVERLAY_STRENGTH * share.abs().min(1.0);
+            for (channel, to) in pixel.0.iter_mut().zip(colour) {
+                *channel = (f64::from(*channel) * (1.0 - strength) + f64::from(to) * strength).round() as u8;
+            }
+        }
+        shown
+    }
+}
+
 /// The explanation of one image.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
@@ -39,6 +103,8 @@ pub struct Explanation {
     pub prompts: Vec<Similar>,
     /// Nearest captions; `from` is the row id.
     pub captions: Vec<Similar>,
+    /// What the places of the feature map add to the answer, for models that can tell.
+    pub activation: Option<Activation>,
     /// Fall of the answer's probability when a patch is covered, [row][column], top left first.
     pub heat: Vec<Vec<f64>>,
 }
@@ -77,6 +143,42 @@ fn covered(image: &RgbImage) -> Vec<RgbImage> {
         .collect()
 }
 
+/// Shares of the places in how much nearer the answer is than the other classes are on average.
+fn activation(map: &FeatureMap, texts: &Rows, answer: usize) -> Activation {
+    let others = (texts.len() - 1).max(1) as f64;
+    let direction: Vec<f64> = (0..texts.width)
+        .map(|i| {
+            let rest: f64 = (0..texts.len()).filter(|&c| c != answer).map(|c| texts.row(c)[i]).sum();
+            texts.row(answer)[i] - rest / others
+        })
+        .collect();
+    let share = |place: &Vec<f32>| {
+        place
+            .iter()
+            .zip(&direction)
+            .map(|(s, d)| f64::from(*s) * d)
+            .sum::<f64>()
+    };
+    let flat: Vec<f64> = map.shares.iter().map(share).collect();
+    let shares: Vec<Vec<f64>> = flat.chunks(map.columns.max(1)).map(<[f64]>::to_vec).collect();
+    // a place belongs to the padding when it begins beyond the image
+    let beyond = |i: usize, count: usize, inside: f64| i as f64 >= inside * count as f64;
+    let padding = |i: usize| {
+        beyond(i / map.columns, map.rows, map.inside.1) || beyond(i % map.columns, map.columns, map.inside.0)
+    };
+    Activation {
+        margin: flat.iter().sum(),
+        of_padding: flat
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| padding(*i))
+            .map(|(_, s)| s)
+            .sum(),
+        shares,
+        inside: map.inside,
+    }
+}
+
 /// Explains an image. `captions` holds (row id, text).
 pub fn explain(
     source: &dyn FeatureSource,
@@ -103,6 +205,7 @@ pub fn explain(
         "the model's answer holds a value that is not a number"
     );
     let answer = crate::metrics::argmax(&probabilities);
+    let activation = source.feature_map(image)?.map(|map| activation(&map, &texts, answer));
 
     let mut heat = Vec::new();
     for line in covered(image).chunks(GRID as usize) {
@@ -146,6 +249,7 @@ pub fn explain(
         classes,
         prompts,
         captions: nearest,
+        activation,
         heat,
     })
 }
@@ -200,6 +304,28 @@ mod tests {
         fn preprocessing(&self) -> String {
             "p".into()
         }
+    }
+
+    #[test]
+    fn shares_add_up_and_colour_the_right_corner() {
+        let texts = Rows {
+            values: vec![1.0, 0.0, 0.0, 1.0],
+            width: 2,
+        };
+        // four places; the first speaks for class 0, the last lies in the padding below
+        let map = FeatureMap {
+            rows: 2,
+            columns: 2,
+            shares: vec![vec![0.6, 0.0], vec![0.0, 0.2], vec![0.0, 0.1], vec![0.0, 0.1]],
+            inside: (1.0, 0.5),
+        };
+        let told = activation(&map, &texts, 0);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
+        assert!(near(told.margin, 0.6 - 0.4) && near(told.of_padding, -0.2), "{told:?}");
+        assert!(near(told.shares[0][0], 0.6) && near(told.at(0.0, 0.0), 0.6) && told.at(1.0, 0.0) < 0.0);
+        let shown = told.overlay(&RgbImage::from_pixel(20, 10, Rgb([100, 100, 100])));
+        let (left, right) = (shown.get_pixel(0, 0).0, shown.get_pixel(19, 0).0);
+        assert!(left[0] > 150 && right[2] > right[0], "{left:?} {right:?}");
     }
 
     #[test]

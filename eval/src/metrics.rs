@@ -256,6 +256,26 @@ mod tests {
         assert!((s[1].auc - 0.5).abs() < 1e-12 && (s[1].average_precision - 0.5).abs() < 1e-12);
     }
 
+    /// Random cases with ties and absent classes; `tests/data/make_metrics.py` wrote them with scikit-learn.
+    #[test]
+    fn random_cases_equal_scikit_learn() {
+        let cases: serde_json::Value = serde_json::from_str(include_str!("../tests/data/metrics.json")).unwrap();
+        let cases = cases.as_array().unwrap();
+        assert_eq!(cases.len(), 24);
+        for (number, case) in cases.iter().enumerate() {
+            let truth: Vec<usize> = serde_json::from_value(case["truth"].clone()).unwrap();
+            let scores: Vec<Vec<f64>> = serde_json::from_value(case["scores"].clone()).unwrap();
+            let found = mean_of_classes(&per_class(&truth, &scores).unwrap());
+            for (name, value) in [("acc", found.acc), ("auc", found.auc), ("aupr", found.aupr)] {
+                let expected = case[name].as_f64().unwrap();
+                assert!(
+                    (value - expected).abs() < 1e-9,
+                    "case {number}: {name} {value} {expected}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn absent_classes_take_no_part_and_one_class_is_an_error() {
         let scores = vec![vec![0.7, 0.2, 0.1], vec![0.1, 0.1, 0.8], vec![0.2, 0.7, 0.1]];

@@ -155,6 +155,49 @@ pub struct FoldOutcome {
 }
 
 impl FoldOutcome {
+    /// Scores the probabilities of the test rows; `labels` holds the class of every image, `classes` counts them.
+    ///
+    /// # Errors
+    /// No test row, or rows of one class alone.
+    pub fn score(
+        test: Vec<usize>,
+        labels: &[usize],
+        classes: usize,
+        train_rows: usize,
+        probabilities: Vec<Vec<f64>>,
+        converged: bool,
+    ) -> Result<Self> {
+        let truth: Vec<usize> = test.iter().map(|&r| labels[r]).collect();
+        Ok(Self {
+            classes: per_class(&truth, &probabilities)?,
+            confusion: confusion(&truth, &probabilities, classes),
+            calibration: calibration_bins(&truth, &probabilities),
+            train_rows,
+            test,
+            probabilities,
+            converged,
+        })
+    }
+
+    /// The fold without some of its test rows. `place` tells the new number of a row, `None` when it goes;
+    /// `labels` holds the classes by new number. What was trained stays as it was.
+    ///
+    /// # Errors
+    /// As [`FoldOutcome::score`].
+    pub fn renumbered(&self, place: &[Option<usize>], labels: &[usize]) -> Result<Self> {
+        let kept = self.test.iter().zip(&self.probabilities);
+        let (test, probabilities): (Vec<usize>, Vec<Vec<f64>>) =
+            kept.filter_map(|(&row, p)| Some((place[row]?, p.clone()))).unzip();
+        Self::score(
+            test,
+            labels,
+            self.confusion.len(),
+            self.train_rows,
+            probabilities,
+            self.converged,
+        )
+    }
+
     /// Mean metrics of the fold.
     pub fn metrics(&self) -> crate::metrics::Metrics {
         mean_of_classes(&self.classes)
@@ -247,14 +290,14 @@ fn run_fold(inputs: &Inputs<'_>, setting: &Setting, number: usize) -> Result<Fol
             setting.logit_scale
         )));
     }
-    let truth: Vec<usize> = fold.test.iter().map(|&r| inputs.labels[r]).collect();
-    Ok(FoldOutcome {
-        classes: per_class(&truth, &probabilities).map_err(|e| EvalError::protocol(format!("fold {number}: {e}")))?,
-        confusion: confusion(&truth, &probabilities, inputs.classes.len()),
-        calibration: calibration_bins(&truth, &probabilities),
-        train_rows: fold.train.len(),
-        test: fold.test,
+    let trained = fold.train.len();
+    FoldOutcome::score(
+        fold.test,
+        inputs.labels,
+        inputs.classes.len(),
+        trained,
         probabilities,
         converged,
-    })
+    )
+    .map_err(|e| EvalError::protocol(format!("fold {number}: {e}")))
 }

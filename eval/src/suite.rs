@@ -1,10 +1,12 @@
 //! Suites: many data sets, models and settings in one command, with cached features and one report.
 
+pub mod ablation;
 pub mod cache;
 pub mod charts;
 pub mod config;
 pub mod gather;
 pub mod html;
+mod leaks;
 pub mod model;
 pub mod printed;
 pub mod results;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod drawn;
+mod suites;
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,9 @@
 //! Texts are embedded one by one, each at its own length: with pooling over all positions an
 //! embedding depends on the padding of its batch, so neighbours would change the result.
 
+mod map;
+mod released;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +23,9 @@ use crate::run_folder::{CONFIG_FILE, RUN_FILE, read_facts};
 use crate::stage::keepfit::batches::tokenize;
 use crate::text::wordpiece::WordPieceTokenizer;
 use crate::weights::load::{Allow, apply, canonical, read};
+
+pub use map::FeatureMap;
+pub use released::ReleasedShape;
 
 /// Images put through the model together.
 const TOGETHER: usize = 8;

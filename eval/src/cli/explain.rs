@@ -12,7 +12,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use crate::explain::{GRID, explain};
 use crate::suite::config::Suite;
 use crate::suite::html::{base64, template_value};
-use crate::suite::model::open_trainer_run;
+use crate::suite::model::open_model;
 
 const TEMPLATE: &str = include_str!("../../templates/explain.html");
 /// Longer side of the picture on the page, pixels.
@@ -29,7 +29,7 @@ pub struct ExplainArgs {
     /// Data set of the suite whose classes are asked for; the first one when left out
     #[arg(long)]
     dataset: Option<String>,
-    /// Model of the suite; the first trainer run when left out
+    /// Model of the suite; the first with weights when left out
     #[arg(long)]
     model: Option<String>,
     /// Dataset folder whose English captions are searched for the nearest ones
@@ -59,17 +59,22 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let model = suite
         .models
         .iter()
-        .find(|m| m.run.is_some() && args.model.as_ref().is_none_or(|n| *n == m.name));
-    let Some((model, run)) = model.and_then(|m| Some((m, m.run.as_ref()?))) else {
+        .find(|m| m.features.is_empty() && args.model.as_ref().is_none_or(|n| *n == m.name));
+    let Some(model) = model else {
         bail!(
-            "the suite has no such model with a trainer run; it has {:?}",
+            "the suite has no such model with a trainer run or released weights; it has {:?}",
             suite.models.iter().map(|m| &m.name).collect::<Vec<_>>()
         )
     };
     let name = args.image.display().to_string();
     let bytes = std::fs::read(&args.image).with_context(|| name.clone())?;
     let picture = decode_rgb8(&bytes, &name)?.rgb;
-    let source = open_trainer_run(run, &args.device).with_context(|| format!("model '{}'", model.name))?;
+    let Some(source) = open_model(model, &args.device).with_context(|| format!("model '{}'", model.name))? else {
+        bail!(
+            "model '{}' has feature files only; it cannot look at an image",
+            model.name
+        )
+    };
     let mut captions = Vec::new();
     if let Some(folder) = &args.captions {
         for pair in Dataset::open(folder)?.pairs(Columns::WithoutImageBytes)? {
@@ -80,8 +85,16 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let told = explain(source.as_ref(), set, &picture, &captions)?;
 
     let small = image::DynamicImage::ImageRgb8(picture).thumbnail(PICTURE_PIXELS, PICTURE_PIXELS);
-    let mut jpeg = Cursor::new(Vec::new());
-    small.write_to(&mut jpeg, image::ImageFormat::Jpeg)?;
+    let jpeg = |picture: &image::DynamicImage| -> anyhow::Result<String> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Jpeg)?;
+        Ok(base64(bytes.get_ref()))
+    };
+    let overlay = told
+        .activation
+        .as_ref()
+        .map(|a| jpeg(&image::DynamicImage::ImageRgb8(a.overlay(&small.to_rgb8()))))
+        .transpose()?;
     let strongest = told.heat.iter().flatten().copied().fold(0.0, f64::max);
     let shade = |fall: f64| {
         if strongest > 0.0 {
@@ -103,7 +116,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         image => args.image.file_name().map(|n| n.to_string_lossy().into_owned()),
         model => model.name.clone(),
         dataset => set.name.clone(),
-        picture => base64(jpeg.get_ref()),
+        picture => jpeg(&small)?,
+        overlay => overlay,
         width => small.width(),
         height => small.height(),
         grid => GRID,
@@ -114,7 +128,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     dataset::fs::write_atomic(&args.out, page.as_bytes())?;
     println!(
         "{}",
-        serde_json::json!({"image": args.image.file_name().map(|n| n.to_string_lossy()), "model": model.name, "classes": told.classes, "captions": told.captions})
+        serde_json::json!({"image": args.image.file_name().map(|n| n.to_string_lossy()), "model": model.name, "classes": told.classes,
+            "captions": told.captions, "activation": told.activation})
     );
     Ok(())
 }

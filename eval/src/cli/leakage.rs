@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::leakage::{audit, read_list};
+use crate::leakage::audit;
+use crate::leakage::lists::read_list;
 
 /// Arguments of `eval leakage`.
 #[derive(Args)]
 pub struct LeakageArgs {
-    /// Training images: a dataset folder (FOLDER#SET for one label set), a folder of images, or a CSV with a column image
+    /// Training images: a dataset folder (FOLDER#SET for one label set, FOLDER@SPLIT for one split), a folder of images, or a CSV with a column image
     #[arg(long, required = true, num_args = 1..)]
     train: Vec<String>,
     /// Test images, in the same forms

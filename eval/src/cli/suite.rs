@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::suite::config::Suite;
 use crate::suite::html::{csv_text, markdown, page};
-use crate::suite::model::open_trainer_run;
+use crate::suite::model::open_model;
 use crate::suite::printed::Printed;
 use crate::suite::run::run_suite;
 use crate::suite::tables;
@@ -41,7 +41,7 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<bool> {
         None => Printed::default(),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
-    let (report, work) = run_suite(&suite, &args.out, &args.device, &open_trainer_run)?;
+    let (report, work) = run_suite(&suite, &args.out, &args.device, &open_model)?;
     let problems = report.problems();
     problems.iter().for_each(|p| tracing::warn!("{p}"));
     if report.results.iter().all(|r| r.report.is_none()) {

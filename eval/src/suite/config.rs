@@ -50,6 +50,12 @@ pub struct Suite {
     /// Training share of the linear probe.
     #[serde(default = "probe_share")]
     pub linear_probe_shots: String,
+    /// Images that the models were trained on, in the forms of `eval leakage --train`; a model's own list replaces it.
+    #[serde(default)]
+    pub training: Vec<String>,
+    /// Compare the pictures in the leakage audit too, not names and bytes alone.
+    #[serde(default)]
+    pub compare_pictures: bool,
     /// Data sets.
     #[serde(rename = "dataset")]
     pub datasets: Vec<DatasetConfig>,
@@ -145,6 +151,9 @@ pub struct ClassConfig {
     /// dashes do not matter.
     #[serde(default, rename = "match")]
     pub matches: Vec<String>,
+    /// Images that the published set has of this class; another number is remarked on.
+    #[serde(default)]
+    pub images: Option<usize>,
     /// Descriptions; the class vector is the mean of their vectors.
     pub prompts: Vec<String>,
 }
@@ -160,7 +169,45 @@ impl ClassConfig {
     }
 }
 
-/// One model: a trainer run, or feature files of any other model.
+/// The modules that a model was trained with: one row of Table VII. Models of one row differ by their seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ablation {
+    /// Semantics-oriented knowledge injection.
+    pub semantic: bool,
+    /// Preliminary textual pretraining.
+    pub textual: bool,
+    /// Appearance-oriented knowledge injection.
+    pub appearance: bool,
+}
+
+/// Released weights of KeepFIT or FLAIR, with what the file does not say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasedWeights {
+    /// Weights: .pth, .bin or .safetensors.
+    pub weights: PathBuf,
+    /// Vocabulary of the text encoder: vocab.txt or a folder holding it.
+    pub tokenizer: PathBuf,
+    /// Side of the square input, pixels.
+    #[serde(default = "released_image_size")]
+    pub image_size: usize,
+    /// Longest text, tokens.
+    #[serde(default = "released_max_tokens")]
+    pub max_tokens: usize,
+    /// Attention heads of the text encoder; a 64th of its width when left out.
+    #[serde(default)]
+    pub text_heads: Option<usize>,
+}
+
+fn released_image_size() -> usize {
+    512
+}
+fn released_max_tokens() -> usize {
+    256
+}
+
+/// One model: a trainer run, released weights, or feature files of any other model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -169,12 +216,21 @@ pub struct ModelConfig {
     /// Run folder or checkpoint of the trainer.
     #[serde(default)]
     pub run: Option<PathBuf>,
+    /// Released weights of KeepFIT or FLAIR.
+    #[serde(default)]
+    pub released: Option<ReleasedWeights>,
     /// Feature files by data set name.
     #[serde(default)]
     pub features: BTreeMap<String, FeatureFiles>,
     /// Log of the logit scale; a trainer run brings its own.
     #[serde(default)]
     pub logit_scale: Option<f64>,
+    /// Images that this model was trained on; without it, those of the suite.
+    #[serde(default)]
+    pub training: Option<Vec<String>>,
+    /// Row of the ablation table.
+    #[serde(default)]
+    pub ablation: Option<Ablation>,
 }
 
 /// Feature files of one model for one data set, as `eval run` reads them.
@@ -195,12 +251,19 @@ impl Suite {
         let mut suite: Self = toml::from_str(&text).map_err(|e| EvalError::input(file, e.to_string()))?;
         let base = file.parent().unwrap_or(Path::new(""));
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        let resolve_place = |place: &mut String| *place = base.join(&*place).to_string_lossy().into_owned();
+        suite.training.iter_mut().for_each(resolve_place);
         suite.printed.iter_mut().for_each(resolve);
         for set in &mut suite.datasets {
             set.folder.iter_mut().chain(&mut set.tree).for_each(resolve);
         }
         for model in &mut suite.models {
             model.run.iter_mut().for_each(resolve);
+            model.training.iter_mut().flatten().for_each(resolve_place);
+            if let Some(released) = &mut model.released {
+                resolve(&mut released.weights);
+                resolve(&mut released.tokenizer);
+            }
             for files in model.features.values_mut() {
                 resolve(&mut files.images);
                 files.texts.iter_mut().for_each(resolve);
@@ -240,9 +303,14 @@ impl Suite {
             set.check().map_err(|e| format!("dataset '{}': {e}", set.name))?;
         }
         for model in &self.models {
-            if model.run.is_some() != model.features.is_empty() {
+            let sources = [
+                model.run.is_some(),
+                model.released.is_some(),
+                !model.features.is_empty(),
+            ];
+            if sources.iter().filter(|s| **s).count() != 1 {
                 return Err(format!(
-                    "model '{}': give either run (a trainer run folder) or features (Parquet files by data set)",
+                    "model '{}': give either run (a trainer run folder), released (weights of KeepFIT or FLAIR) or features (Parquet files by data set), one of them",
                     model.name
                 ));
             }
@@ -279,7 +347,10 @@ impl DatasetConfig {
             return Err(format!("template '{}' has no {{}} for the prompt", self.template));
         }
         unique("class", self.classes.iter().map(|c| c.name.as_str()))?;
-        unique("match", self.classes.iter().flat_map(ClassConfig::match_names))?;
+        // one class may spell its name in several ways; two classes must not share one
+        let spellings = |c: &ClassConfig| c.match_names().into_iter().map(plain_name).collect::<BTreeSet<_>>();
+        let all: Vec<String> = self.classes.iter().flat_map(spellings).collect();
+        unique("match", all.iter().map(String::as_str))?;
         match self
             .classes
             .iter()
@@ -359,13 +430,18 @@ run = "run"
         for (change, to, expected) in [
             ("name = \"demo\"", "name = \"demo\"\nfold = 5", "unknown field `fold`"),
             ("run = \"run\"", "", "model 'tiny': give either run"),
+            (
+                "run = \"run\"",
+                "run = \"run\"\nablation = { semantic = true, textual = false }",
+                "missing field `appearance`",
+            ),
             ("tree = \"images\"", "folder = \"d\"", "folder needs set"),
             (
                 "prompts = [\"healthy\"]",
                 "prompts = []",
                 "class 'normal' needs prompts",
             ),
-            ("\"CAT2\"", "\"cat\"", "match 'cat' appears twice"),
+            ("\"CAT2\"", "\"Normal\"", "match 'normal' appears twice"),
             ("fundus photograph of {}", "fundus photograph", "has no {}"),
             ("\"CFP\"", "\"XRAY\"", "XRAY"),
             (

@@ -6,7 +6,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
 use super::charts::{Bar, BarGroups, bars, radar, reliability};
-use super::results::{SuiteReport, SuiteResult};
+use super::results::{LeakInfo, SuiteReport, SuiteResult};
 use super::tables::{Table, to_markdown};
 use crate::protocol::Method;
 use crate::report::RunReport;
@@ -61,8 +61,24 @@ struct ResultRow {
     ece: String,
     chance: String,
     images: usize,
+    /// Images left out because training held them; empty when every row counts.
+    left_out: String,
     runs: usize,
     predictions: String,
+}
+
+/// One line of the leakage section.
+#[derive(Serialize)]
+struct LeakRow {
+    dataset: String,
+    model: String,
+    train_images: usize,
+    test_images: usize,
+    leaked: usize,
+    evidence: String,
+    findings: String,
+    /// Zero-shot and linear-probe AVG on every row, and without leaked rows.
+    averages: Vec<(String, String)>,
 }
 
 /// Any serialisable value in the form that templates read.
@@ -125,6 +141,7 @@ pub fn page(report: &SuiteReport, tables: &[Table], folder: &Path) -> anyhow::Re
         samples => template_value(samples(report, folder))?,
         rows => template_value(rows)?,
         problems => report.problems(),
+        leaks => template_value(leaks(report))?,
         absent_rule => crate::report::ABSENT_CLASS_RULE,
     })?;
     Ok(page)
@@ -154,9 +171,53 @@ fn result_row(result: &SuiteResult, report: &RunReport) -> ResultRow {
         ece: percent(report.ece),
         chance: percent(report.chance),
         images: report.images,
+        left_out: result.without_leaked.map(|n| n.to_string()).unwrap_or_default(),
         runs: report.runs,
         predictions: result.predictions.clone().unwrap_or_default(),
     }
+}
+
+/// Evidence of an audit in words: "112 by same name (3 of other bytes)".
+fn evidence(leak: &LeakInfo) -> String {
+    let words = |(kind, count): (&String, &usize)| (*count > 0).then(|| format!("{count} {}", kind.replace('-', " ")));
+    let mut all: Vec<String> = leak.by_evidence.iter().filter_map(words).collect();
+    if leak.unconfirmed > 0 {
+        all.push(format!("{} of these with other bytes", leak.unconfirmed));
+    }
+    if !leak.pictures_compared {
+        all.push("pictures not compared".into());
+    }
+    all.join(", ")
+}
+
+fn leaks(report: &SuiteReport) -> Vec<LeakRow> {
+    let average = |leak: &LeakInfo, method: Method| {
+        let of = |clean: bool| {
+            let same = |(r, _): &(&SuiteResult, &RunReport)| {
+                r.dataset == leak.dataset
+                    && r.model == leak.model
+                    && r.method == method.name()
+                    && r.without_leaked.is_some() == clean
+            };
+            finished(report).find(same).map(|(_, n)| percent(n.mean.avg))
+        };
+        let all = of(false);
+        let clean = if leak.leaked == 0 { all.clone() } else { of(true) };
+        (all.unwrap_or("–".into()), clean.unwrap_or("–".into()))
+    };
+    let row = |leak: &LeakInfo| LeakRow {
+        dataset: leak.dataset.clone(),
+        model: leak.model.clone(),
+        train_images: leak.train_images,
+        test_images: leak.test_images,
+        leaked: leak.leaked,
+        evidence: evidence(leak),
+        findings: leak.findings.clone().unwrap_or_default(),
+        averages: [Method::ZeroShot, Method::LinearProbe]
+            .map(|m| average(leak, m))
+            .to_vec(),
+    };
+    report.leaks.iter().filter(|l| l.error.is_none()).map(row).collect()
 }
 
 /// (title, SVG) of zero-shot and linear-probe bars, and a radar over data sets when there are three or more.
@@ -247,7 +308,8 @@ fn charts(report: &SuiteReport) -> anyhow::Result<Vec<(String, String)>> {
 /// Confusion matrices of zero-shot and linear probe.
 fn confusions(report: &SuiteReport) -> anyhow::Result<Vec<ConfusionView>> {
     let wanted = |r: &&(&SuiteResult, &RunReport)| {
-        r.0.method == Method::ZeroShot.name() || r.0.method == Method::LinearProbe.name()
+        let method = r.0.method.as_str();
+        r.0.without_leaked.is_none() && (method == Method::ZeroShot.name() || method == Method::LinearProbe.name())
     };
     let all: Vec<_> = finished(report).collect();
     let view = |(result, numbers): &(&SuiteResult, &RunReport)| -> anyhow::Result<ConfusionView> {
@@ -336,11 +398,31 @@ pub fn markdown(report: &SuiteReport, tables: &[Table]) -> String {
         text.push_str(&to_markdown(table));
         text.push('\n');
     }
+    let leaks = leaks(report);
+    if !leaks.is_empty() {
+        text.push_str("### Leakage\n\nTest images that training held. AVG in percent, on every row and without the leaked ones.\n\n");
+        text.push_str("| data set | model | training images | test images | leaked | evidence | zero-shot | without | linear probe | without |\n");
+        text.push_str("| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n");
+        for leak in leaks {
+            let averages: Vec<String> = leak.averages.iter().map(|(a, b)| format!("{a} | {b}")).collect();
+            text.push_str(&format!(
+                "| {} | {} | {} | {} | {} | {} | {} |\n",
+                leak.dataset,
+                leak.model,
+                leak.train_images,
+                leak.test_images,
+                leak.leaked,
+                leak.evidence,
+                averages.join(" | ")
+            ));
+        }
+        text.push('\n');
+    }
     text.push_str("### All results\n\n95 % bootstrap intervals over images, percent.\n\n");
     text.push_str(
-        "| data set | model | method | shots | images | runs | ACC | AUC | AUPR | AVG | ECE | chance ACC |\n",
+        "| data set | model | method | shots | images | leaked left out | runs | ACC | AUC | AUPR | AVG | ECE | chance ACC |\n",
     );
-    text.push_str("| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- | --- | ---: | ---: |\n");
+    text.push_str("| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- | --- | --- | ---: | ---: |\n");
     for (result, numbers) in finished(report) {
         let row = result_row(result, numbers);
         let metrics: Vec<String> = row
@@ -360,6 +442,7 @@ pub fn markdown(report: &SuiteReport, tables: &[Table]) -> String {
             row.method,
             row.shots,
             row.images.to_string(),
+            row.left_out,
             row.runs.to_string(),
         ];
         text.push_str(&format!(
@@ -400,6 +483,7 @@ pub fn csv_text(report: &SuiteReport) -> Result<Vec<u8>, csv::Error> {
         "aupr_high",
         "ece",
         "chance",
+        "leaked_left_out",
         "error",
     ])?;
     for result in &report.results {
@@ -417,10 +501,13 @@ pub fn csv_text(report: &SuiteReport) -> Result<Vec<u8>, csv::Error> {
                     .ci95
                     .map(|c| [c.acc.0, c.acc.1, c.auc.0, c.auc.1, c.aupr.0, c.aupr.1].map(|v| v.to_string()));
                 fields.extend(ends.unwrap_or_default());
-                fields.extend([n.ece.to_string(), n.chance.to_string(), String::new()]);
+                fields.extend([n.ece.to_string(), n.chance.to_string()]);
+                fields.push(result.without_leaked.map(|l| l.to_string()).unwrap_or_default());
+                fields.push(String::new());
             }
             None => {
                 fields.extend(vec![String::new(); 14]);
+                fields.push(result.without_leaked.map(|l| l.to_string()).unwrap_or_default());
                 fields.push(result.error.clone().unwrap_or_default());
             }
         }

@@ -1,11 +1,11 @@
 //! A model as the suite sees it: something that turns images and texts into vectors.
 
-use std::path::Path;
-
+use anyhow::Context;
 use image::RgbImage;
-use trainer::embed::Embedder;
+use trainer::embed::{Embedder, FeatureMap, ReleasedShape};
 
 use super::cache::ImageVectors;
+use super::config::ModelConfig;
 
 /// Source of image and text vectors. Text vectors must not depend on their neighbours in a call.
 pub trait FeatureSource {
@@ -19,6 +19,13 @@ pub trait FeatureSource {
     fn weights_sha256(&self) -> String;
     /// Name of the preprocessing; with the weights it keys the feature cache.
     fn preprocessing(&self) -> String;
+    /// The image's vector as a sum over places, for models that can tell.
+    ///
+    /// # Errors
+    /// An image without pixels.
+    fn feature_map(&self, _image: &RgbImage) -> anyhow::Result<Option<FeatureMap>> {
+        Ok(None)
+    }
 }
 
 impl FeatureSource for Embedder {
@@ -48,11 +55,29 @@ impl FeatureSource for Embedder {
     fn preprocessing(&self) -> String {
         self.preprocessing_id()
     }
+
+    fn feature_map(&self, image: &RgbImage) -> anyhow::Result<Option<FeatureMap>> {
+        Embedder::feature_map(self, image).map(Some)
+    }
 }
 
-/// Opens a trainer run or checkpoint on a device.
-pub fn open_trainer_run(run: &Path, device: &str) -> anyhow::Result<Box<dyn FeatureSource>> {
-    Ok(Box::new(Embedder::open(run, device)?))
+/// Opens a model of a suite on a device: a trainer run or released weights. `None` for feature files.
+pub fn open_model(model: &ModelConfig, device: &str) -> anyhow::Result<Option<Box<dyn FeatureSource>>> {
+    Ok(match (&model.run, &model.released) {
+        (Some(run), _) => Some(Box::new(Embedder::open(run, device)?)),
+        (_, Some(released)) => {
+            let shape = ReleasedShape {
+                image_size: released.image_size,
+                max_tokens: released.max_tokens,
+                text_heads: released.text_heads,
+            };
+            let opened = Embedder::open_released(&released.weights, &released.tokenizer, &shape, device);
+            Some(Box::new(
+                opened.with_context(|| released.weights.display().to_string())?,
+            ))
+        }
+        _ => None,
+    })
 }
 
 /// Class vector: mean of the normalised vectors of its descriptions, not normalised again (as the released code).

@@ -46,6 +46,12 @@ struct PrintedRow {
     #[serde(default)]
     same_averages_as: Option<String>,
     #[serde(default)]
+    semantic_ki: bool,
+    #[serde(default)]
+    textual_pretraining: bool,
+    #[serde(default)]
+    appearance_ki: bool,
+    #[serde(default)]
     results: Vec<PrintedCell>,
 }
 
@@ -62,6 +68,19 @@ struct PrintedCell {
     aupr: Option<f64>,
     #[serde(default)]
     averages: std::collections::BTreeMap<String, f64>,
+}
+
+/// One printed row of Table VII.
+#[derive(Debug, Clone)]
+pub struct PrintedAblation {
+    /// Semantics-oriented knowledge injection.
+    pub semantic: bool,
+    /// Preliminary textual pretraining.
+    pub textual: bool,
+    /// Appearance-oriented knowledge injection.
+    pub appearance: bool,
+    /// Setting → data set → average, percent.
+    averages: std::collections::BTreeMap<String, std::collections::BTreeMap<String, f64>>,
 }
 
 /// A printed average and whether it agrees with its cells.
@@ -146,6 +165,31 @@ impl Printed {
         Some(average(&cells, row.avg_printed))
     }
 
+    /// Rows of Table VII: (semantic, textual, appearance) and the average of each setting and data set, percent.
+    pub fn ablation(&self) -> Vec<PrintedAblation> {
+        let rows = self
+            .tables
+            .iter()
+            .filter(|t| t.setting == "ablation")
+            .flat_map(|t| &t.rows);
+        rows.map(|r| PrintedAblation {
+            semantic: r.semantic_ki,
+            textual: r.textual_pretraining,
+            appearance: r.appearance_ki,
+            averages: r
+                .results
+                .iter()
+                .map(|c| (c.setting.clone(), c.averages.clone()))
+                .collect(),
+        })
+        .collect()
+    }
+
+    /// Average of a setting for a data set in a row of Table VII.
+    pub fn ablation_average(&self, row: &PrintedAblation, setting: &str, dataset: &str) -> Option<f64> {
+        row.averages.get(setting)?.get(self.known_name(dataset)?).copied()
+    }
+
     /// Printed linear-probe averages of a data set by model: Table VII prints them for models that are one of its rows.
     pub fn linear_probe(&self, dataset: &str) -> Vec<(String, f64)> {
         let Some(name) = self.known_name(dataset) else {
@@ -196,5 +240,12 @@ mod tests {
             88.3
         );
         assert!(printed.zero_shot("my own set", "FLAIR").is_none());
+        let rows = printed.ablation();
+        let last = rows.last().unwrap();
+        assert_eq!(
+            (rows.len(), last.semantic, last.textual, last.appearance),
+            (4, true, true, true)
+        );
+        assert_eq!(printed.ablation_average(last, "few-shot", "AMD"), Some(86.0));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::config::FoldRows;
+use super::config::{Ablation, FoldRows};
 use super::sources::Rejected;
 use crate::report::RunReport;
 
@@ -38,6 +38,8 @@ pub struct DatasetInfo {
     pub left_out: BTreeMap<String, u64>,
     /// Images that could not be used.
     pub rejected: Vec<Rejected>,
+    /// What is odd about the set, such as a class with another number of images than the published one.
+    pub remarks: Vec<String>,
     /// Why the set could not be scored at all.
     pub error: Option<String>,
 }
@@ -47,7 +49,7 @@ pub struct DatasetInfo {
 pub struct ModelInfo {
     /// Name.
     pub name: String,
-    /// "trainer run" or "feature files".
+    /// "trainer run", "released weights" or "feature files".
     pub kind: String,
     /// Hash of the weights.
     pub weights_sha256: Option<String>,
@@ -55,6 +57,8 @@ pub struct ModelInfo {
     pub preprocessing: Option<String>,
     /// Log of the logit scale.
     pub logit_scale: f64,
+    /// Row of the ablation table.
+    pub ablation: Option<Ablation>,
     /// Why the model could not be used at all.
     pub error: Option<String>,
 }
@@ -70,11 +74,40 @@ pub struct SuiteResult {
     pub method: String,
     /// Shots as in reports.
     pub shots: serde_json::Value,
+    /// Scored without the test images that training held: how many images that takes away from the set.
+    pub without_leaked: Option<usize>,
     /// File with per-image predictions, relative to the report.
     pub predictions: Option<String>,
     /// The numbers.
     pub report: Option<RunReport>,
     /// Why there are none.
+    pub error: Option<String>,
+}
+
+/// What the leakage audit found for one model on one data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeakInfo {
+    /// Data set name.
+    pub dataset: String,
+    /// Model name.
+    pub model: String,
+    /// Training images audited.
+    pub train_images: usize,
+    /// Images of the set.
+    pub test_images: usize,
+    /// Images of the set that training held.
+    pub leaked: usize,
+    /// The same by evidence.
+    pub by_evidence: std::collections::BTreeMap<String, usize>,
+    /// Of these, images that share a name with a training image of other bytes.
+    pub unconfirmed: usize,
+    /// Whether the pictures were compared.
+    pub pictures_compared: bool,
+    /// Images that could not be read or decoded for the audit.
+    pub rejected: Vec<String>,
+    /// File with every finding, relative to the report.
+    pub findings: Option<String>,
+    /// Why there was no audit.
     pub error: Option<String>,
 }
 
@@ -118,18 +151,53 @@ pub struct SuiteReport {
     pub models: Vec<ModelInfo>,
     /// Results in suite order.
     pub results: Vec<SuiteResult>,
+    /// Leakage audits, for models whose training images are named.
+    pub leaks: Vec<LeakInfo>,
     /// Sample images.
     pub samples: Vec<Sample>,
 }
 
 impl SuiteReport {
-    /// The report of one cell block, when there is one.
+    /// The report of one cell block on every row, when there is one.
     pub fn find(&self, dataset: &str, model: &str, method: &str, shots: &serde_json::Value) -> Option<&RunReport> {
-        self.results
+        self.cell(dataset, model, method, shots, false)
+    }
+
+    /// The same without leaked rows. Where the audit found none, that is the report on every row.
+    pub fn find_clean(
+        &self,
+        dataset: &str,
+        model: &str,
+        method: &str,
+        shots: &serde_json::Value,
+    ) -> Option<&RunReport> {
+        let leak = self.leaks.iter().find(|l| l.dataset == dataset && l.model == model)?;
+        self.cell(dataset, model, method, shots, leak.leaked > 0)
+    }
+
+    fn cell(
+        &self,
+        dataset: &str,
+        model: &str,
+        method: &str,
+        shots: &serde_json::Value,
+        clean: bool,
+    ) -> Option<&RunReport> {
+        let same = |r: &&SuiteResult| {
+            r.dataset == dataset
+                && r.model == model
+                && r.method == method
+                && r.shots == *shots
+                && r.without_leaked.is_some() == clean
+        };
+        self.results.iter().find(same)?.report.as_ref()
+    }
+
+    /// Whether some rows of one of the data sets leaked into the training of the model.
+    pub fn has_leaks(&self, model: &str, datasets: &[&DatasetInfo]) -> bool {
+        self.leaks
             .iter()
-            .find(|r| r.dataset == dataset && r.model == model && r.method == method && r.shots == *shots)?
-            .report
-            .as_ref()
+            .any(|l| l.model == model && l.leaked > 0 && datasets.iter().any(|d| d.name == l.dataset))
     }
 
     /// Everything that went wrong, one line each.
@@ -145,11 +213,16 @@ impl SuiteReport {
         let models = self.models.iter().filter_map(|m| m.error.clone());
         let results = self.results.iter().filter_map(|r| {
             let error = r.error.as_ref()?;
+            let rows = r.without_leaked.map_or("", |_| ", without leaked rows");
             Some(format!(
-                "{} on {}, {} {}: {error}",
+                "{} on {}, {} {}{rows}: {error}",
                 r.model, r.dataset, r.method, r.shots
             ))
         });
-        sets.chain(models).chain(results).collect()
+        let leaks = self.leaks.iter().flat_map(|l| {
+            let named = |e: &String| format!("leakage audit of {} on {}: {e}", l.model, l.dataset);
+            l.error.iter().chain(&l.rejected).map(named).collect::<Vec<_>>()
+        });
+        sets.chain(models).chain(results).chain(leaks).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Runs a suite: lists images, fills the feature cache, evaluates every cell, collects the report.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -8,24 +9,36 @@ use dataset::progress::{Progress, bar};
 use super::cache::FeatureCache;
 use super::config::{DatasetConfig, FoldRows, ModelConfig, Suite};
 use super::gather::{Table, Work, embed_set, read_table};
+use super::leaks::{AuditRoom, TrainingLists, without_rows};
 use super::model::FeatureSource;
 use super::results::{ClassInfo, DatasetInfo, ModelInfo, SuiteReport, SuiteResult};
 use super::samples::{add_samples, remember_samples};
 use super::sources::{HashIndex, ImageSet, SetImage, list};
+use crate::error::EvalError;
 use crate::features::Vectors;
 use crate::folds::Amount;
-use crate::protocol::{DEFAULT_LOGIT_SCALE, FoldOutcome, Inputs, Method, Setting, run as run_protocol};
-use crate::report::{distinct_folds, predictions_csv, summarise};
+use crate::protocol::{DEFAULT_LOGIT_SCALE, Inputs, Method, Setting, run as run_protocol};
+use crate::report::{RunReport, distinct_folds, predictions_csv, summarise};
 
-/// Opens a model given its path and a device name.
-pub type OpenModel<'a> = &'a dyn Fn(&Path, &str) -> anyhow::Result<Box<dyn FeatureSource>>;
+/// Opens a model of the suite on a device; `None` for a model of feature files.
+pub type OpenModel<'a> = &'a dyn Fn(&ModelConfig, &str) -> anyhow::Result<Option<Box<dyn FeatureSource>>>;
 
 /// Runs a suite. Predictions, thumbnails and cached features go below `out`; the report comes back.
 pub fn run_suite(suite: &Suite, out: &Path, device: &str, open: OpenModel<'_>) -> anyhow::Result<(SuiteReport, Work)> {
     let cache_folder = out.join("features");
     std::fs::create_dir_all(&cache_folder).with_context(|| format!("cannot create {}", cache_folder.display()))?;
     let mut work = Work::default();
-    let sets = list_all(suite, &cache_folder, &mut work)?;
+    let index_file = cache_folder.join("files.json");
+    let mut index: HashIndex = std::fs::read(&index_file)
+        .ok()
+        .and_then(|b| serde_json::from_slice(&b).ok())
+        .unwrap_or_default();
+    let sets: Vec<anyhow::Result<ImageSet>> = suite
+        .datasets
+        .iter()
+        .map(|config| list(config, &mut index, &mut work.images_read))
+        .collect();
+    let mut training = TrainingLists::default();
     let mut report = SuiteReport {
         name: suite.name.clone(),
         description: suite.description.clone(),
@@ -42,17 +55,13 @@ pub fn run_suite(suite: &Suite, out: &Path, device: &str, open: OpenModel<'_>) -
             .collect(),
         models: Vec::new(),
         results: Vec::new(),
+        leaks: Vec::new(),
         samples: Vec::new(),
     };
     let cells = suite.models.len() * suite.datasets.len() * suite.settings().len();
     let progress = bar(Some(cells as u64), "settings evaluated");
     for model in &suite.models {
-        let opened = match &model.run {
-            Some(run) => open(run, device)
-                .with_context(|| format!("model '{}': {} cannot be opened", model.name, run.display()))
-                .map(Some),
-            None => Ok(None),
-        };
+        let opened = open(model, device).with_context(|| format!("model '{}' cannot be opened", model.name));
         let source = match opened {
             Ok(source) => source,
             Err(error) => {
@@ -85,42 +94,45 @@ pub fn run_suite(suite: &Suite, out: &Path, device: &str, open: OpenModel<'_>) -
                     None => continue,
                 },
             };
-            match table {
-                Ok(table) => evaluate(
-                    suite,
-                    config,
-                    model,
-                    &table,
-                    report.models.last().map_or(DEFAULT_LOGIT_SCALE, |m| m.logit_scale),
-                    out,
-                    &mut report,
-                    &progress,
-                )?,
-                Err(error) => report
-                    .results
-                    .push(failed(config, model, "all", serde_json::Value::Null, &error)),
-            }
+            let table = match table {
+                Ok(table) => table,
+                Err(error) => {
+                    report
+                        .results
+                        .push(failed(config, model, "all", serde_json::Value::Null, &error));
+                    continue;
+                }
+            };
+            let mut room = AuditRoom {
+                suite,
+                out,
+                index: &mut index,
+                lists: &mut training,
+            };
+            let leaked = match room.audit(config, model, sets[number].as_ref().ok(), &table, &mut work)? {
+                Some((rows, info)) => {
+                    report.leaks.push(info);
+                    rows
+                }
+                None => BTreeSet::new(),
+            };
+            let logit_scale = report.models.last().map_or(DEFAULT_LOGIT_SCALE, |m| m.logit_scale);
+            let cell = Cell {
+                suite,
+                config,
+                model,
+                table: &table,
+                leaked: &leaked,
+                logit_scale,
+                out,
+            };
+            evaluate(&cell, &mut report, &progress);
         }
     }
     progress.finish();
+    dataset::fs::write_atomic(&index_file, &serde_json::to_vec(&index)?)?;
     add_samples(suite, &sets, out, &mut report, &mut work)?;
     Ok((report, work))
-}
-
-/// Lists every set, keeping the hash index beside the cache.
-fn list_all(suite: &Suite, folder: &Path, work: &mut Work) -> anyhow::Result<Vec<anyhow::Result<ImageSet>>> {
-    let file = folder.join("files.json");
-    let mut index: HashIndex = std::fs::read(&file)
-        .ok()
-        .and_then(|b| serde_json::from_slice(&b).ok())
-        .unwrap_or_default();
-    let sets = suite
-        .datasets
-        .iter()
-        .map(|config| list(config, &mut index, &mut work.images_read))
-        .collect();
-    dataset::fs::write_atomic(&file, &serde_json::to_vec(&index)?)?;
-    Ok(sets)
 }
 
 fn dataset_info(config: &DatasetConfig, set: &anyhow::Result<ImageSet>) -> DatasetInfo {
@@ -131,13 +143,22 @@ fn dataset_info(config: &DatasetConfig, set: &anyhow::Result<ImageSet>) -> Datas
         images_all_splits: images.iter().filter(|i| i.class == index).count(),
         prompts: config.prompts(class),
     };
+    let classes: Vec<ClassInfo> = config.classes.iter().enumerate().map(class).collect();
+    let odd = config.classes.iter().zip(&classes).filter_map(|(c, info)| {
+        let known = c.images.filter(|&n| set.is_ok() && n != info.images_all_splits)?;
+        Some(format!(
+            "class '{}' has {} images here, {known} in the published set",
+            c.name, info.images_all_splits
+        ))
+    });
     let features_only = config.folder.is_none() && config.tree.is_none();
     DatasetInfo {
         name: config.name.clone(),
         modality: config.modality.to_string(),
         split: config.split.clone(),
         fold_rows: config.fold_rows,
-        classes: config.classes.iter().enumerate().map(class).collect(),
+        remarks: odd.collect(),
+        classes,
         left_out: set.as_ref().map(|s| s.left_out.clone()).unwrap_or_default(),
         rejected: set.as_ref().map(|s| s.rejected.clone()).unwrap_or_default(),
         error: set.as_ref().err().filter(|_| !features_only).map(|e| format!("{e:#}")),
@@ -147,12 +168,13 @@ fn dataset_info(config: &DatasetConfig, set: &anyhow::Result<ImageSet>) -> Datas
 fn model_info(model: &ModelConfig, source: Option<&dyn FeatureSource>, error: Option<String>) -> ModelInfo {
     ModelInfo {
         name: model.name.clone(),
-        kind: if model.run.is_some() {
-            "trainer run"
-        } else {
-            "feature files"
+        kind: match (&model.run, &model.released) {
+            (Some(_), _) => "trainer run",
+            (_, Some(_)) => "released weights",
+            _ => "feature files",
         }
         .to_string(),
+        ablation: model.ablation,
         weights_sha256: source.map(FeatureSource::weights_sha256),
         preprocessing: source.map(FeatureSource::preprocessing),
         logit_scale: model
@@ -175,73 +197,50 @@ fn failed(
         model: model.name.clone(),
         method: method.to_string(),
         shots,
+        without_leaked: None,
         predictions: None,
         report: None,
         error: Some(format!("{error:#}")),
     }
 }
 
-/// Runs every setting of the suite on one table.
-#[allow(clippy::too_many_arguments)]
-fn evaluate(
-    suite: &Suite,
-    config: &DatasetConfig,
-    model: &ModelConfig,
-    table: &Table,
+/// One model on one data set, with everything that its settings share.
+struct Cell<'a> {
+    suite: &'a Suite,
+    config: &'a DatasetConfig,
+    model: &'a ModelConfig,
+    table: &'a Table,
+    /// Rows of the table that training held.
+    leaked: &'a BTreeSet<usize>,
     logit_scale: f64,
-    out: &Path,
-    report: &mut SuiteReport,
-    progress: &Progress,
-) -> anyhow::Result<()> {
-    for (method, shots) in suite.settings() {
-        let setting = Setting {
-            folds: suite.folds,
-            splitting: suite.splits,
-            mode: suite.mode,
-            logit_scale,
-            seed: suite.seed,
-            allow_short_classes: suite.allow_short_classes,
-            ..Setting::of_paper(method, shots)
-        };
-        let result = match evaluate_one(suite, config, table, &setting, |paths, inputs, folds| {
-            let file = format!(
-                "predictions/{}/{}/{}.csv",
-                file_name(&config.name),
-                file_name(&model.name),
-                file_name(&format!("{}-{shots}", method.name()))
-            );
-            let path = out.join(&file);
-            std::fs::create_dir_all(path.parent().unwrap_or(out))?;
-            dataset::fs::write_atomic(&path, &predictions_csv(paths, inputs, folds)?)?;
-            if method == Method::ZeroShot {
-                remember_samples(config, model, paths, inputs, &folds[0], report);
-            }
-            Ok(file)
-        }) {
-            Ok((numbers, file)) => SuiteResult {
-                dataset: config.name.clone(),
-                model: model.name.clone(),
-                method: method.name().to_string(),
-                shots: shots.to_json(),
-                predictions: Some(file),
-                report: Some(numbers),
-                error: None,
-            },
-            Err(error) => failed(config, model, method.name(), shots.to_json(), &error),
-        };
-        report.results.push(result);
-        progress.inc(1);
-    }
-    Ok(())
+    out: &'a Path,
 }
 
-fn evaluate_one(
-    suite: &Suite,
-    config: &DatasetConfig,
-    table: &Table,
-    setting: &Setting,
-    write: impl FnOnce(&[String], &Inputs<'_>, &[FoldOutcome]) -> anyhow::Result<String>,
-) -> anyhow::Result<(crate::report::RunReport, String)> {
+/// Runs every setting of the suite on one table; with leaked rows, scores each a second time without them.
+fn evaluate(cell: &Cell<'_>, report: &mut SuiteReport, progress: &Progress) {
+    for (method, shots) in cell.suite.settings() {
+        let setting = Setting {
+            folds: cell.suite.folds,
+            splitting: cell.suite.splits,
+            mode: cell.suite.mode,
+            logit_scale: cell.logit_scale,
+            seed: cell.suite.seed,
+            allow_short_classes: cell.suite.allow_short_classes,
+            ..Setting::of_paper(method, shots)
+        };
+        match evaluate_one(cell, &setting, report) {
+            Ok(results) => report.results.extend(results),
+            Err(error) => report
+                .results
+                .push(failed(cell.config, cell.model, method.name(), shots.to_json(), &error)),
+        }
+        progress.inc(1);
+    }
+}
+
+/// One setting: the result on every row and, where rows leaked, the one without them.
+fn evaluate_one(cell: &Cell<'_>, setting: &Setting, report: &mut SuiteReport) -> anyhow::Result<Vec<SuiteResult>> {
+    let (config, model, table) = (cell.config, cell.model, cell.table);
     let whole = config.fold_rows == FoldRows::All && setting.method != Method::ZeroShot;
     let rows: Vec<usize> = (0..table.images.len())
         .filter(|&r| whole || table.images[r].in_split)
@@ -262,15 +261,11 @@ fn evaluate_one(
     if setting.method == Method::LinearProbe {
         features = Some(pick(table.features.as_ref().ok_or_else(|| lacking("no raw features"))?));
     } else {
-        projected = Some(
-            pick(
-                table
-                    .projected
-                    .as_ref()
-                    .ok_or_else(|| lacking("no projected vectors"))?,
-            )
-            .to_rows(),
-        );
+        let vectors = table
+            .projected
+            .as_ref()
+            .ok_or_else(|| lacking("no projected vectors"))?;
+        projected = Some(pick(vectors).to_rows());
     }
     let inputs = Inputs {
         labels: &labels,
@@ -280,9 +275,50 @@ fn evaluate_one(
         features: features.as_ref(),
     };
     let folds = run_protocol(&inputs, setting)?;
-    let numbers = summarise(&inputs, setting, &folds, suite.bootstrap);
-    let file = write(&paths, &inputs, distinct_folds(setting, &folds))?;
-    Ok((numbers, file))
+    let distinct = distinct_folds(setting, &folds);
+    let file = format!(
+        "predictions/{}/{}/{}.csv",
+        file_name(&config.name),
+        file_name(&model.name),
+        file_name(&format!("{}-{}", setting.method.name(), setting.shots))
+    );
+    let path = cell.out.join(&file);
+    std::fs::create_dir_all(path.parent().unwrap_or(cell.out))?;
+    dataset::fs::write_atomic(&path, &predictions_csv(&paths, &inputs, distinct)?)?;
+    if setting.method == Method::ZeroShot {
+        remember_samples(config, model, &paths, &inputs, &distinct[0], report);
+    }
+    let result = |without_leaked, numbers: Result<RunReport, EvalError>| {
+        let (report, error) = match numbers {
+            Ok(numbers) => (Some(numbers), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        SuiteResult {
+            dataset: config.name.clone(),
+            model: model.name.clone(),
+            method: setting.method.name().to_string(),
+            shots: setting.shots.to_json(),
+            without_leaked,
+            predictions: Some(file.clone()),
+            report,
+            error,
+        }
+    };
+    let mut results = vec![result(
+        None,
+        Ok(summarise(&inputs, setting, &folds, cell.suite.bootstrap)),
+    )];
+    if !cell.leaked.is_empty() {
+        let clean = without_rows(&folds, &labels, |row| cell.leaked.contains(&rows[row])).map(|(folds, labels)| {
+            let inputs = Inputs {
+                labels: &labels,
+                ..inputs
+            };
+            summarise(&inputs, setting, &folds, cell.suite.bootstrap)
+        });
+        results.push(result(Some(cell.leaked.len()), clean));
+    }
+    Ok(results)
 }
 
 /// Letters, digits, dot, dash and percent as they are; everything else becomes an underscore.
@@ -393,11 +429,11 @@ class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", mat
         let run = |weights: &'static str| {
             // the closure must own nothing that outlives the test: count through a leaked cell
             let count: &'static Cell<usize> = Box::leak(Box::new(Cell::new(0)));
-            let open = move |_: &Path, _: &str| -> anyhow::Result<Box<dyn FeatureSource>> {
-                Ok(Box::new(Colours {
+            let open = move |_: &ModelConfig, _: &str| -> anyhow::Result<Option<Box<dyn FeatureSource>>> {
+                Ok(Some(Box::new(Colours {
                     embedded: count,
                     weights,
-                }))
+                })))
             };
             let result = run_suite(&suite, &folder.path().join("out"), "cpu", &open).unwrap();
             embedded.set(embedded.get() + count.get());
@@ -441,8 +477,8 @@ class = [ { name = "red", prompts = ["red", "very red"] }, { name = "green", mat
         draw_tree(folder.path());
         std::fs::remove_dir_all(folder.path().join("tree/verde_claro")).unwrap();
         let suite = Suite::read(&folder.path().join("suite.toml")).unwrap();
-        let open = |run: &Path, _: &str| -> anyhow::Result<Box<dyn FeatureSource>> {
-            anyhow::bail!("{} is absent", run.display())
+        let open = |model: &ModelConfig, _: &str| -> anyhow::Result<Option<Box<dyn FeatureSource>>> {
+            anyhow::bail!("{:?} is absent", model.run)
         };
         let (report, _) = run_suite(&suite, &folder.path().join("out"), "cpu", &open).unwrap();
         let problems = report.problems().join("\n");

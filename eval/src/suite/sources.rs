@@ -60,7 +60,7 @@ struct FileStamp {
 
 impl HashIndex {
     /// Hash of a file, from the index when size and time of change are as they were. Counts files read.
-    fn hash(&mut self, key: String, file: &Path, files_read: &mut u64) -> std::io::Result<String> {
+    pub(super) fn hash(&mut self, key: String, file: &Path, files_read: &mut u64) -> std::io::Result<String> {
         let meta = std::fs::metadata(file)?;
         let changed = meta
             .modified()?

@@ -32,6 +32,8 @@ pub struct Cell {
 pub enum RowKind {
     /// One of our models.
     Ours,
+    /// The same model without the rows that its training held.
+    Clean,
     /// A number printed in the paper.
     Printed,
     /// What guessing gives.
@@ -67,7 +69,7 @@ fn percent(value: f64) -> String {
 }
 
 /// A number of ours, a fraction.
-fn ours(value: Option<f64>, hint: String) -> Cell {
+pub(super) fn ours(value: Option<f64>, hint: String) -> Cell {
     Cell {
         text: value.map_or("–".into(), percent),
         hint,
@@ -77,7 +79,7 @@ fn ours(value: Option<f64>, hint: String) -> Cell {
 }
 
 /// A printed number, percent already.
-fn printed_cell(value: Option<f64>) -> Cell {
+pub(super) fn printed_cell(value: Option<f64>) -> Cell {
     Cell {
         text: value.map_or("–".into(), |v| format!("{v:.1}")),
         ..Cell::default()
@@ -176,6 +178,50 @@ fn title(words: String, ids: BTreeSet<String>) -> String {
     }
 }
 
+/// A model, on every row or without those that its training held.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    model: &'a str,
+    clean: bool,
+}
+
+impl<'a> Shown<'a> {
+    /// Every model with results on the data sets, and again without leaked rows where some leaked.
+    fn all(report: &'a SuiteReport, sets: &[&DatasetInfo]) -> Vec<Self> {
+        let both = |model| {
+            let clean = report.has_leaks(model, sets).then_some(Self { model, clean: true });
+            std::iter::once(Self { model, clean: false }).chain(clean)
+        };
+        models(report, sets).into_iter().flat_map(both).collect()
+    }
+
+    fn name(self) -> String {
+        if self.clean {
+            format!("{}, without leaked rows", self.model)
+        } else {
+            self.model.to_string()
+        }
+    }
+
+    fn kind(self) -> RowKind {
+        if self.clean { RowKind::Clean } else { RowKind::Ours }
+    }
+
+    fn find(
+        self,
+        report: &'a SuiteReport,
+        set: &DatasetInfo,
+        method: Method,
+        shots: &serde_json::Value,
+    ) -> Option<&'a RunReport> {
+        if self.clean {
+            report.find_clean(&set.name, self.model, method.name(), shots)
+        } else {
+            report.find(&set.name, self.model, method.name(), shots)
+        }
+    }
+}
+
 /// All tables of a suite.
 pub fn all(report: &SuiteReport, printed: &Printed) -> Vec<Table> {
     let mut tables = Vec::new();
@@ -186,6 +232,7 @@ pub fn all(report: &SuiteReport, printed: &Printed) -> Vec<Table> {
         }
         tables.extend(linear_probe(report, printed, modality, &sets));
     }
+    tables.extend(super::ablation::table(report, printed));
     tables.iter_mut().for_each(mark_best);
     tables
 }
@@ -197,14 +244,14 @@ fn metric_rows(
     method: Method,
     shots: &serde_json::Value,
 ) -> Option<Vec<Row>> {
-    let find = |set: &DatasetInfo, model: &str| report.find(&set.name, model, method.name(), shots);
     let mut rows = Vec::new();
-    for model in models(report, sets) {
-        if !sets.iter().any(|s| find(s, model).is_some()) {
+    for model in Shown::all(report, sets) {
+        let find = |set: &DatasetInfo| model.find(report, set, method, shots);
+        if !sets.iter().any(|s| find(s).is_some()) {
             continue;
         }
         let cells = sets.iter().flat_map(|set| {
-            let r = find(set, model);
+            let r = find(set);
             let hint = r.map(interval_hint).unwrap_or_default();
             let pick = |f: fn(&RunReport) -> f64| ours(r.map(f), hint.clone());
             [
@@ -215,8 +262,8 @@ fn metric_rows(
             ]
         });
         rows.push(Row {
-            name: model.to_string(),
-            kind: RowKind::Ours,
+            name: model.name(),
+            kind: model.kind(),
             cells: cells.collect(),
         });
     }
@@ -322,10 +369,10 @@ fn few_shot(report: &SuiteReport, printed: &Printed, modality: &str, set: &Datas
         .flat_map(|&a| shots.iter().map(move |&k| (a, k)))
         .collect();
     let mut rows = Vec::new();
-    for model in models(report, &[set]) {
+    for model in Shown::all(report, &[set]) {
         let found: Vec<Option<&RunReport>> = columns
             .iter()
-            .map(|(a, k)| report.find(&set.name, model, a.name(), &shots_value(*k)))
+            .map(|(a, k)| model.find(report, set, *a, &shots_value(*k)))
             .collect();
         if found.iter().all(Option::is_none) {
             continue;
@@ -344,8 +391,8 @@ fn few_shot(report: &SuiteReport, printed: &Printed, modality: &str, set: &Datas
             format!("mean of {} cells", values.len()),
         ));
         rows.push(Row {
-            name: model.to_string(),
-            kind: RowKind::Ours,
+            name: model.name(),
+            kind: model.kind(),
             cells,
         });
     }
@@ -424,13 +471,17 @@ fn linear_probe(report: &SuiteReport, printed: &Printed, modality: &str, sets: &
             cells: cells.collect(),
         });
     }
-    let ids: BTreeSet<String> = sets
+    // the paper draws these results; Table VII prints the averages of some
+    let drawn = sets
         .iter()
-        .filter(|s| !printed.linear_probe(&s.name).is_empty())
-        .map(|_| "VII".to_string())
-        .collect();
+        .any(|s| printed.table_id("zero-shot", &s.name).is_some() || !printed.linear_probe(&s.name).is_empty());
+    let figure = match (drawn, modality) {
+        (false, _) => "",
+        (true, "CFP") => " (paper: Fig. 4, Table VII)",
+        (true, _) => " (paper: Fig. 5)",
+    };
     Some(Table {
-        title: title(format!("Linear probe, {modality}"), ids),
+        title: format!("Linear probe, {modality}{figure}"),
         note: format!(
             "Percent, mean of {} runs; {} of each class train a logistic regression on raw image features.",
             report.folds,
@@ -476,10 +527,9 @@ pub fn to_markdown(table: &Table) -> String {
             }
         };
         let cells: Vec<String> = row.cells.iter().map(cell).collect();
-        let name = if row.kind == RowKind::Ours {
-            row.name.replace('|', "/")
-        } else {
-            format!("*{}*", row.name)
+        let name = match row.kind {
+            RowKind::Ours | RowKind::Clean => row.name.replace('|', "/"),
+            RowKind::Printed | RowKind::Chance => format!("*{}*", row.name),
         };
         text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
     }

@@ -70,7 +70,12 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 }
 
 pub fn write_images(path: &Path, set: &FeatureSet) {
-    let names = StringArray::from_iter_values((0..set.labels.len()).map(|i| format!("img_{i}.png")));
+    let names: Vec<String> = (0..set.labels.len()).map(|i| format!("img_{i}.png")).collect();
+    write_named_images(path, set, &names);
+}
+
+pub fn write_named_images(path: &Path, set: &FeatureSet, names: &[String]) {
+    let names = StringArray::from_iter_values(names);
     let labels = Arc::new(Int64Array::from(set.labels.clone())) as ArrayRef;
     write(
         path,

@@ -1,0 +1,122 @@
+"""Times eval's trained methods against PyTorch and scikit-learn, one after the other in turns, and writes a page.
+
+    python eval/bench/speed.py --eval target/release/eval --page docs/evaluation-speed.md
+    python eval/bench/speed.py --torch-python VENV/bin/python --sklearn-python VENV/bin/python   (two environments)
+
+Needs numpy and pyarrow here, torch in one environment and scikit-learn in the other (they may be the same). The
+time of eval is that of the whole command: start, reading Parquet, five folds, metrics, report. The other side is
+timed inside Python, without start, imports and reading. Both use all threads they like.
+"""
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# name, method, classes, images, width of the projected vectors, shots
+ADAPTERS = [
+    ("CLIP-Adapter, 4 classes, 10 shots", "clip-adapter", 4, 600, 512, 10),
+    ("CLIP-Adapter, 23 classes, 10 shots", "clip-adapter", 23, 1600, 512, 10),
+    ("Tip-Adapter-F, 4 classes, 10 shots", "tip-adapter-f", 4, 600, 512, 10),
+    ("Tip-Adapter-F, 23 classes, 10 shots", "tip-adapter-f", 23, 1600, 512, 10),
+]
+PROBE = ("linear probe, 5 classes, 4,000 × 2,048", "linear-probe", 5, 4000, 2048, "80%")
+LIMITS = {"clip-adapter": 0.5, "tip-adapter-f": 0.5, "linear-probe": 1.0}
+
+
+def write(folder, classes, images, width, seed):
+    """Vectors around one direction a class; raw features as the rectified output of an encoder."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(images) % classes
+    centres = rng.normal(size=(classes, width))
+    raw = centres[labels] * (3 / np.sqrt(width)) + rng.normal(size=(images, width))
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    text = centres + 3 * rng.normal(size=centres.shape)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    features = np.maximum(raw, 0).astype(np.float32)
+    floats = pa.list_(pa.float32())
+    unit, text = unit.astype(np.float32), text.astype(np.float32)
+    pq.write_table(pa.table({"path": [f"i{i}" for i in range(images)], "label": pa.array(labels, pa.int64()),
+                             "features": pa.array(list(features), floats), "projected": pa.array(list(unit), floats)}),
+                   f"{folder}/images.parquet")
+    pq.write_table(pa.table({"class": [f"c{c}" for c in range(classes)], "label": pa.array(range(classes), pa.int64()),
+                             "projected": pa.array(list(text), floats)}), f"{folder}/texts.parquet")
+    np.savez(f"{folder}/set.npz", labels=labels, features=features, projected=unit, texts=text)
+
+
+def ours(program, folder, method, shots):
+    out = f"{folder}/report.json"
+    command = [program, "run", "--images", f"{folder}/images.parquet", "--texts", f"{folder}/texts.parquet", "--method", method,
+               "--shots", str(shots), "--bootstrap", "0", "--out", out]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    with open(out) as f:
+        return seconds, processor, json.load(f)["mean"]["acc"]
+
+
+def theirs(python, script, folder, method, shots):
+    done = subprocess.run([python, f"{HERE}/{script}", f"{folder}/set.npz", method, str(shots)], check=True, stdout=subprocess.PIPE)
+    line = json.loads(done.stdout)
+    return line["seconds"], line["processor"], line["acc"], line["version"]
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--eval", default="target/release/eval")
+    ap.add_argument("--torch-python", default=sys.executable)
+    ap.add_argument("--sklearn-python", default=sys.executable)
+    ap.add_argument("--rounds", type=int, default=3)
+    ap.add_argument("--only", default="", help="part of a case's name")
+    ap.add_argument("--page", help="Markdown page to write")
+    args = ap.parse_args()
+    rows, versions = [], set()
+    for name, method, classes, images, width, shots in ADAPTERS + [PROBE]:
+        if args.only not in name:
+            continue
+        script, python = ("sklearn_probe.py", args.sklearn_python) if method == "linear-probe" else ("torch_adapters.py", args.torch_python)
+        with tempfile.TemporaryDirectory() as folder:
+            write(folder, classes, images, width, 1)
+            times = []
+            for _ in range(args.rounds):
+                mine, my_processor, acc = ours(args.eval, folder, method, shots)
+                other, other_processor, other_acc, version = theirs(python, script, folder, method, shots)
+                times.append((mine, other, my_processor, other_processor, os.getloadavg()[0]))
+                print(f"{name}: eval {mine:.2f} s ({my_processor:.2f} s of processor), {version} {other:.2f} s ({other_processor:.2f} s), "
+                      f"ACC {acc:.4f} and {other_acc:.4f}", file=sys.stderr)
+        middle = [statistics.median(column) for column in zip(*times)]
+        ratio = statistics.median(t[0] / t[1] for t in times)
+        processor_ratio = statistics.median(t[2] / t[3] for t in times)
+        rows.append((name, version, *middle, ratio, processor_ratio, LIMITS[method], acc, other_acc))
+        print(json.dumps({"case": name, "other": version, "eval_s": middle[0], "other_s": middle[1], "ratio": ratio,
+                          "processor_ratio": processor_ratio, "limit": LIMITS[method], "load": middle[4]}), flush=True)
+    if args.page:
+        lines = [
+            "# Speed of the evaluation", "",
+            "Written by `python eval/bench/speed.py`; do not edit. Five folds each, both sides in turns on the same machine, median of",
+            f"{args.rounds} rounds, {os.cpu_count()} cores. The time of `eval` is that of the whole command with start, reading and report; the other side is",
+            "timed inside Python without start, imports and reading. On a busy machine (column load) the ratio of processor time",
+            "tells more than that of wall time. ACC shows that both did the same work: the CLIP-Adapter starts from other random",
+            "weights on either side.", "",
+            "| case | other side | eval, s | other, s | ratio | aim | eval, processor s | other, processor s | ratio | load | ACC eval | ACC other |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for name, version, mine, other, my_cpu, other_cpu, load, ratio, cpu_ratio, limit, acc, other_acc in rows:
+            lines.append(f"| {name} | {version} | {mine:.2f} | {other:.2f} | {ratio:.2f} | ≤ {limit:.1f} | {my_cpu:.2f} | {other_cpu:.2f} | {cpu_ratio:.2f} | {load:.1f} | {acc:.4f} | {other_acc:.4f} |")
+        with open(args.page + ".part", "w") as f:
+            f.write("\n".join(lines) + "\n")
+        os.replace(args.page + ".part", args.page)
+
+
+if __name__ == "__main__":
+    main()
