@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cpu::{self, attention::Segment},
     dropout::Dropout,
-    layers::{Init, LayerNorm, Linear},
+    layers::{Init, LayerNorm, Linear, gelu},
     walk::{Role, Slot, Walk, ints, join},
 };
 
@@ -35,7 +35,7 @@ pub struct TextConfig {
     #[serde(default = "layer_norm_eps")]
     pub layer_norm_eps: f64,
     /// Activation; only `gelu` (the erf form) is known.
-    #[serde(default = "gelu")]
+    #[serde(default = "erf_gelu")]
     pub hidden_act: String,
     /// Token id of padding; its embedding gets no gradient from look-ups.
     #[serde(default)]
@@ -50,7 +50,7 @@ fn layer_norm_eps() -> f64 {
     1e-12
 }
 
-fn gelu() -> String {
+fn erf_gelu() -> String {
     "gelu".to_owned()
 }
 
@@ -66,7 +66,7 @@ impl TextConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
-            hidden_act: gelu(),
+            hidden_act: erf_gelu(),
             pad_token_id: 0,
         }
     }
@@ -197,12 +197,7 @@ impl Layer {
         };
         let attended = dropout.apply(self.attention_output.forward(context), rates.hidden);
         let x = self.attention_norm.forward(attended, Some(x));
-        let inner = self.intermediate.forward(x.clone());
-        let inner = if cpu::applies(&inner) {
-            cpu::layers::gelu(inner)
-        } else {
-            activation::gelu(inner)
-        };
+        let inner = gelu(self.intermediate.forward(x.clone()));
         let inner = dropout.apply(self.output.forward(inner), rates.hidden);
         self.output_norm.forward(inner, Some(x))
     }

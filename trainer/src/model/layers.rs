@@ -11,6 +11,24 @@ use super::{
     walk::{Role, Slot, Walk, from_vec, join, to_vec},
 };
 
+/// x·Φ(x), the erf form that BERT uses.
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    if cpu::applies(&x) {
+        cpu::layers::gelu(x)
+    } else {
+        gelu_by_erf(x)
+    }
+}
+
+/// x·Φ(x) by tensor operations.
+///
+/// burn's own GELU computes the same forwards, but on GPUs goes backwards by the derivative of the tanh
+/// approximation, which is off by some 1e-4.
+pub fn gelu_by_erf(x: Tensor<2>) -> Tensor<2> {
+    let distribution = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() * 0.5 + 0.5;
+    x * distribution
+}
+
 /// Source of initial weights: seeded, in the order the layers are built.
 pub struct Init {
     rng: ChaCha8Rng,

@@ -1,12 +1,11 @@
 //! Masked language model: BERT with a decoder tied to its word embeddings (Section IV-B).
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Int, Tensor};
 
 use super::{
     bert::{Bert, TextConfig},
-    cpu,
     dropout::Dropout,
-    layers::{Init, LayerNorm, Linear},
+    layers::{Init, LayerNorm, Linear, gelu},
     walk::{Role, Slot, Walk, ints, join},
 };
 
@@ -34,12 +33,7 @@ impl MlmHead {
 
     /// hidden `[n, hidden]`, words `[vocabulary, hidden]` to logits `[n, vocabulary]`.
     pub fn forward(&self, hidden: Tensor<2>, words: Tensor<2>) -> Tensor<2> {
-        let x = self.dense.forward(hidden);
-        let x = if cpu::applies(&x) {
-            cpu::layers::gelu(x)
-        } else {
-            activation::gelu(x)
-        };
+        let x = gelu(self.dense.forward(hidden));
         let x = self.norm.forward(x, None);
         let decoder = Linear {
             weight: words,

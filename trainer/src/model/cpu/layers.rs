@@ -99,8 +99,8 @@ fn map(values: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::walk::to_vec;
-    use burn::tensor::{Device, Distribution, activation, module};
+    use crate::model::{layers::gelu_by_erf, walk::to_vec};
+    use burn::tensor::{Device, Distribution, module};
 
     #[test]
     fn linear_and_gelu_equal_their_plain_forms() {
@@ -108,7 +108,7 @@ mod tests {
         let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.5), &device).require_grad();
         let (x, weight) = (random([9, 6]), random([4, 6]));
         let bias = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 0.0], &device).require_grad();
-        let plain = activation::gelu(module::linear(
+        let plain = gelu_by_erf(module::linear(
             x.clone(),
             weight.clone().transpose(),
             Some(bias.clone()),
