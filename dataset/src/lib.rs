@@ -4,10 +4,13 @@
 //!
 //! Write with [`write::SourceUpdate`], read with [`read::Dataset`].
 
+mod bench;
 pub mod cli;
+pub mod cost;
 pub mod edits;
 pub mod error;
 pub mod explain;
+mod file_at;
 pub mod fs;
 mod guard;
 pub mod hash;
@@ -18,6 +21,7 @@ mod lock;
 mod lookup;
 pub mod modality;
 pub mod ops;
+mod parquet_file;
 pub mod progress;
 pub mod query;
 pub mod read;
@@ -33,6 +37,7 @@ pub mod write;
 
 pub use error::{DatasetError, Result};
 pub use ledger::LedgerEntry;
+pub use lookup::RowReader;
 pub use modality::Modality;
 pub use read::{Columns, Dataset};
 pub use record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord, content_id};

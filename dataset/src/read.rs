@@ -7,15 +7,14 @@ use crate::guard::quietly;
 use crate::hash::{sha256_file, sha256_hex};
 use crate::journal;
 use crate::ledger::{self, LEDGER_FILE, LedgerEntry};
+use crate::parquet_file::{ParquetFile, Purpose, damaged};
 use crate::record::{LabelRecord, PairRecord, TextRecord};
 use crate::rows::Row;
 use crate::schema::Table;
-use crate::shard::{MAX_ROW_GROUP_ROWS, shard_stem};
+use crate::shard::shard_stem;
+use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
-use std::fs::File;
-use std::marker::PhantomData;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +25,9 @@ pub enum Columns {
     All,
     /// Everything but `image.bytes`, which come back empty.
     WithoutImageBytes,
+    /// These columns only; all others come back empty. Records always need
+    /// `id`, those with pictures also `image` and `modality`.
+    Only(&'static [&'static str]),
 }
 
 /// An opened dataset folder.
@@ -79,6 +81,15 @@ impl Dataset {
     /// The table's folder cannot be listed.
     pub fn files(&self, table: Table) -> Result<Vec<PathBuf>> {
         table_files(&self.folder, table)
+    }
+
+    /// A table as Arrow record batches in file order, at most a row group at a
+    /// time in memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::pairs`].
+    pub fn batches(&self, table: Table, columns: Columns) -> Result<Batches> {
+        Ok(Batches::new(self.files(table)?, columns))
     }
 
     /// Pairs in file order, a few at a time in memory.
@@ -179,54 +190,109 @@ pub(crate) fn file_stem(path: &Path) -> Option<String> {
     Some(stem.to_owned())
 }
 
+/// Record batches of several files, one after the other, at most a row group
+/// at a time in memory. Ends after the first error.
+pub struct Batches {
+    files: std::vec::IntoIter<PathBuf>,
+    columns: Columns,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    file: ParquetFile,
+    mask: ProjectionMask,
+    next_group: usize,
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl Batches {
+    pub(crate) fn new(files: Vec<PathBuf>, columns: Columns) -> Self {
+        Self {
+            files: files.into_iter(),
+            columns,
+            open: None,
+        }
+    }
+
+    /// The file of the last batch.
+    fn path(&self) -> &Path {
+        self.open.as_ref().map_or(Path::new(""), |open| open.file.path())
+    }
+
+    fn stop(&mut self) {
+        self.files = Vec::new().into_iter();
+        self.open = None;
+    }
+
+    fn step(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            let Some(open) = &mut self.open else {
+                let Some(path) = self.files.next() else {
+                    return Ok(None);
+                };
+                let file = ParquetFile::open(&path, Purpose::Rows)?;
+                self.open = Some(OpenFile {
+                    mask: file.mask(self.columns, true),
+                    file,
+                    next_group: 0,
+                    reader: None,
+                });
+                continue;
+            };
+            if let Some(reader) = &mut open.reader {
+                let next = quietly(|| reader.next()).map_err(|message| damaged(open.file.path(), &message))?;
+                if let Some(batch) = next {
+                    return batch.map(Some).map_err(|e| DatasetError::parquet(open.file.path(), &e));
+                }
+                open.reader = None;
+            }
+            if open.next_group == open.file.groups() {
+                self.open = None;
+                continue;
+            }
+            open.reader = Some(open.file.group(open.next_group, &open.mask)?);
+            open.next_group += 1;
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let item = self.step().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.stop();
+        }
+        item
+    }
+}
+
 /// Rows of several files, one after the other. Ends after the first error.
 pub struct Rows<R> {
-    files: std::vec::IntoIter<PathBuf>,
-    current: Option<(PathBuf, ParquetRecordBatchReader)>,
+    batches: Batches,
     ready: std::vec::IntoIter<R>,
-    columns: Columns,
-    record: PhantomData<R>,
 }
 
 impl<R> Rows<R> {
     pub(crate) fn new(files: Vec<PathBuf>, columns: Columns) -> Self {
         Self {
-            files: files.into_iter(),
-            current: None,
+            batches: Batches::new(files, columns),
             ready: Vec::new().into_iter(),
-            columns,
-            record: PhantomData,
         }
-    }
-
-    fn stop(&mut self) {
-        self.files = Vec::new().into_iter();
-        self.current = None;
     }
 }
 
 impl<R: Row> Rows<R> {
-    /// Fills `ready`; false at the end.
     fn refill(&mut self) -> Result<bool> {
-        loop {
-            if let Some((path, reader)) = &mut self.current {
-                let next = quietly(|| reader.next()).map_err(|message| damaged(path, &message))?;
-                match next {
-                    Some(batch) => {
-                        let batch = batch.map_err(|e| DatasetError::parquet(path, &e))?;
-                        let rows = quietly(|| R::from_batch(&batch, path));
-                        self.ready = rows.map_err(|message| damaged(path, &message))??.into_iter();
-                        return Ok(true);
-                    }
-                    None => self.current = None,
-                }
-            }
-            let Some(path) = self.files.next() else {
-                return Ok(false);
-            };
-            let reader = open_rows(&path, self.columns)?;
-            self.current = Some((path, reader));
-        }
+        let Some(batch) = self.batches.next() else {
+            return Ok(false);
+        };
+        let batch = batch?;
+        let path = self.batches.path();
+        let rows = quietly(|| R::from_batch(&batch, path));
+        self.ready = rows.map_err(|message| damaged(path, &message))??.into_iter();
+        Ok(true)
     }
 }
 
@@ -242,101 +308,10 @@ impl<R: Row> Iterator for Rows<R> {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(error) => {
-                    self.stop();
+                    self.batches.stop();
                     return Some(Err(error));
                 }
             }
         }
     }
-}
-
-pub(crate) fn damaged(path: &Path, message: &str) -> DatasetError {
-    DatasetError::Parquet {
-        path: path.to_path_buf(),
-        message: format!("damaged data ({message}); make the file again or restore it from a copy"),
-    }
-}
-
-fn open_rows(path: &Path, columns: Columns) -> Result<ParquetRecordBatchReader> {
-    // The stored Arrow schema is only a hint, and may be foreign or wrong: the
-    // Parquet schema alone decides.
-    let builder = open_parquet(path, true)?;
-    let schema = builder.parquet_schema();
-    let wanted: Vec<usize> = (0..schema.num_columns())
-        .filter(|&at| columns == Columns::All || schema.column(at).path().string() != "image.bytes")
-        .collect();
-    let mask = ProjectionMask::leaves(schema, wanted);
-    let built = quietly(|| {
-        builder
-            .with_projection(mask)
-            .with_batch_size(MAX_ROW_GROUP_ROWS)
-            .build()
-    });
-    built
-        .map_err(|message| damaged(path, &message))?
-        .map_err(|e| DatasetError::parquet(path, &e))
-}
-
-/// Opens a Parquet file and checks its footer against the file itself.
-pub(crate) fn open_parquet(path: &Path, skip_arrow_schema: bool) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(skip_arrow_schema);
-    open_with(path, options)
-}
-
-/// As [`open_parquet`], with the page index for reading single rows.
-pub(crate) fn open_parquet_indexed(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let options = ArrowReaderOptions::new()
-        .with_skip_arrow_metadata(true)
-        .with_page_index_policy(PageIndexPolicy::Optional);
-    open_with(path, options)
-}
-
-fn open_with(path: &Path, options: ArrowReaderOptions) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|e| DatasetError::io(path, "open", e))?;
-    let length = file.metadata().map_err(|e| DatasetError::io(path, "read", e))?.len();
-    let bad = |message: String| DatasetError::Parquet {
-        path: path.to_path_buf(),
-        message,
-    };
-    if length == 0 {
-        return Err(bad("the file is empty; ingest its source again".to_owned()));
-    }
-    let builder = quietly(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
-        .map_err(|message| damaged(path, &message))?
-        .map_err(|e| bad(format!("{e}; the file is truncated, damaged, or of another kind")))?;
-    check_footer(builder.metadata(), length).map_err(bad)?;
-    Ok(builder)
-}
-
-/// Sizes and counts in the footer must fit the file: they decide how much
-/// memory is taken.
-fn check_footer(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
-    let lie = |what: &str| Err(format!("the footer lies about {what}; the file is damaged or hostile"));
-    let mut rows: i64 = 0;
-    for group in metadata.row_groups() {
-        if group.num_rows() < 0 {
-            return lie("the number of rows");
-        }
-        rows = rows.saturating_add(group.num_rows());
-        for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let (Ok(start), Ok(size)) = (u64::try_from(start), u64::try_from(column.compressed_size())) else {
-                return lie("the place of a column");
-            };
-            if start.checked_add(size).is_none_or(|end| end > length) {
-                return lie("the size of a column");
-            }
-            if column.num_values() < 0 || column.uncompressed_size() < 0 {
-                return lie("the number of values");
-            }
-            // Every row has at least one level in every column.
-            if column.num_values() < group.num_rows() {
-                return lie("the number of rows");
-            }
-        }
-    }
-    if rows != metadata.file_metadata().num_rows() {
-        return lie("the number of rows");
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{CdcOptions, EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,18 @@ pub const MAX_ROW_GROUP_BYTES: usize = 64 << 20;
 const METADATA_ROW_GROUP_ROWS: usize = 65_536;
 /// A shard is closed once it has this many bytes.
 pub const SHARD_BYTES: usize = 500_000_000;
-/// zstd level of everything but image bytes.
+/// zstd level of compressed columns.
 const ZSTD_LEVEL: i32 = 3;
-/// Chunk borders follow content (smallest and largest chunk in bytes), so that
-/// stores that keep chunks once upload only what changed.
-const CHUNK_BYTES: (usize, usize) = (256 << 10, 1 << 20);
-/// Share of false positives of the bloom filters.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Columns of the shards that are compressed. In groups of 100 rows all others
+/// are a few bytes or kilobytes a page after dictionary encoding, and setting
+/// up the compressor would cost more than all other work of reading them.
+const COMPRESSED_COLUMNS: [&str; 4] = ["caption_en", "caption_zh", "caption_figure", "text"];
+/// Pages of image bytes end after this many bytes, so that one picture costs
+/// little more than its own bytes to read.
+const IMAGE_PAGE_BYTES: usize = 16 << 10;
+/// Share of false positives of the bloom filters: a million rows are ten
+/// thousand row groups, of which one is looked into in vain.
+const BLOOM_FALSE_POSITIVES: f64 = 1e-4;
 /// Columns that are looked up by value.
 const BLOOM_COLUMNS: [&str; 3] = ["id", "image_sha256", "source_id"];
 
@@ -42,22 +47,28 @@ pub(crate) fn writer_properties(schema: &SchemaRef) -> WriterProperties {
         })
         .collect();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default());
+    // The copy without images has large row groups: everything is compressed.
+    let has_images_or_texts = schema.metadata().contains_key(HUGGINGFACE_KEY);
+    let usual = if has_images_or_texts {
+        Compression::UNCOMPRESSED
+    } else {
+        zstd
+    };
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_key_value_metadata(Some(key_values))
         .set_max_row_group_row_count(Some(METADATA_ROW_GROUP_ROWS))
-        .set_compression(zstd)
+        .set_compression(usual)
         .set_dictionary_enabled(true)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_content_defined_chunking(Some(CdcOptions {
-            min_chunk_size: CHUNK_BYTES.0,
-            max_chunk_size: CHUNK_BYTES.1,
-            norm_level: 0,
-        }))
         .set_column_compression(image_bytes.clone(), Compression::UNCOMPRESSED)
         .set_column_encoding(image_bytes.clone(), Encoding::PLAIN)
         .set_column_dictionary_enabled(image_bytes.clone(), false)
+        .set_column_data_page_size_limit(image_bytes.clone(), IMAGE_PAGE_BYTES)
         .set_column_statistics_enabled(image_bytes, EnabledStatistics::None);
+    for name in COMPRESSED_COLUMNS {
+        builder = builder.set_column_compression(ColumnPath::from(name), zstd);
+    }
     for name in BLOOM_COLUMNS {
         let column = ColumnPath::from(name);
         builder = builder
@@ -100,6 +111,12 @@ impl FileWriter {
 
     pub fn bytes(&self) -> usize {
         self.writer.bytes_written()
+    }
+
+    /// Adds a line to the file's key-value metadata.
+    pub fn describe(&mut self, key: &str, value: String) {
+        self.writer
+            .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
 
     pub fn close(self) -> Result<()> {

@@ -54,6 +54,9 @@ pub(super) enum Command {
         /// Rows of the table shown on stdout; 0 for all
         #[arg(long, default_value_t = 40)]
         rows: usize,
+        /// Say on stderr what the query cost: time, memory, bytes read
+        #[arg(long)]
+        cost: bool,
     },
     /// Counts, caption lengths, vocabulary, frequent terms: JSON, charts, one HTML page
     #[command(after_help = "Examples:\n  \
@@ -212,6 +215,19 @@ pub(super) enum Command {
         /// A new folder
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+    /// Measure building, reading, writing and random access on a generated folder
+    #[command(after_help = "Examples:\n  \
+        dataset bench make --rows 1000000 --out /tmp/million\n  \
+        dataset bench read /tmp/million\n  \
+        dataset bench random /tmp/million --rows 1000\n  \
+        python dataset/bench/compare.py --folder /tmp/million\n\n\
+        Each prints one JSON object with seconds, processor seconds, bytes and peak memory. `compare.py` runs\n\
+        them side by side with pyarrow, Hugging Face datasets, pandas and DuckDB, and prints the ratios.")]
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        task: crate::bench::Task,
     },
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod change;
 
+use crate::cost::Meter;
 use crate::error::DatasetError;
 use crate::read::Dataset;
 use crate::{explain, query, stats, validate};
@@ -56,10 +57,15 @@ fn execute(command: Command) -> Result<u8, DatasetError> {
             format,
             out,
             rows,
+            cost,
         } => {
-            let dataset = Dataset::open(&dataset)?;
             let format = choose_format(format, out.as_deref())?;
+            let meter = Meter::start();
+            let dataset = Dataset::open(&dataset)?;
             let frame = query::run(&dataset, &sql)?;
+            if cost {
+                eprintln!("cost: {}", serde_json::json!(meter.cost()));
+            }
             let limit = (rows > 0 && out.is_none()).then_some(rows);
             let bytes = query::output::render(&frame, format, limit)?;
             match out {
@@ -88,6 +94,7 @@ fn execute(command: Command) -> Result<u8, DatasetError> {
             }
             Ok(DONE)
         }
+        Command::Bench { task } => emit_json(&crate::bench::run(&task)?).map(|()| DONE),
         other => change::execute(other),
     }
 }

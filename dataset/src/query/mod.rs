@@ -157,8 +157,14 @@ mod tests {
         assert_eq!(labels, "image_path,categories\nset/0.png,\"[\"\"normal\"\"]\"\n");
         // Without the picture files' bytes the query still works: overwrite them.
         let data = folder.path().join("data/train-00000-of-00001.parquet");
-        std::fs::write(&data, b"gone").unwrap();
+        let length = std::fs::metadata(&data).unwrap().len();
+        std::fs::write(&data, vec![7; usize::try_from(length).unwrap()]).unwrap();
         assert_eq!(csv(folder.path(), "SELECT COUNT(*) AS n FROM pairs"), "n\n30\n");
+        // The copy of other shards is not used.
+        std::fs::write(&data, b"changed").unwrap();
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let error = run(&dataset, "SELECT COUNT(*) FROM pairs").unwrap_err().to_string();
+        assert!(error.contains("train-00000-of-00001.parquet"), "{error}");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use crate::error::{DatasetError, Result};
 use crate::ledger::{LEDGER_FILE, read_lines};
-use crate::read::{Dataset, open_parquet};
+use crate::parquet_file::{ParquetFile, Purpose};
+use crate::read::Dataset;
 use crate::schema::{Table, arrow_schema, metadata_schema};
-use crate::write::METADATA_FILE;
+use crate::write::{DATA_FILES_KEY, DataFiles, METADATA_FILE};
 use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema};
 use polars::prelude::{
     Column, DataFrame, DataType, Field, IntoLazy, LazyFrame, NamedFrom, PlRefPath, PlSmallStr, ScanArgsParquet, Schema,
@@ -54,14 +55,34 @@ fn pairs(dataset: &Dataset, with_images: bool) -> Result<LazyFrame> {
     parquet(dataset, Table::Pairs, with_images)
 }
 
-/// The copy is as long as the data it was made from, and not older in rows.
+/// Whether the copy belongs to the shards that are there. It names them with
+/// their bytes, so that no shard is opened; in the copy of another maker the
+/// numbers of rows must agree.
 fn copy_is_current(dataset: &Dataset, copy: &Path) -> bool {
-    let rows =
-        |path: &Path| -> Option<i64> { Some(open_parquet(path, true).ok()?.metadata().file_metadata().num_rows()) };
+    let Ok(copy) = ParquetFile::open(copy, Purpose::Rows) else {
+        return false;
+    };
     let files = dataset.files(Table::Pairs).unwrap_or_default();
-    let total: Option<i64> = files.iter().map(|path| rows(path)).sum();
-    // Damaged data files do not make the copy worse.
-    total.is_none_or(|total| rows(copy) == Some(total))
+    if let Some(made_with) = made_with(&copy) {
+        let found: DataFiles = files
+            .iter()
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+                (format!("{}/{name}", Table::Pairs.folder()), bytes)
+            })
+            .collect();
+        return made_with == found;
+    }
+    let rows = |path: &PathBuf| Some(ParquetFile::open(path, Purpose::Rows).ok()?.rows());
+    files.iter().map(rows).sum::<Option<u64>>() == Some(copy.rows())
+}
+
+/// The shards that a copy says it was made with.
+fn made_with(copy: &ParquetFile) -> Option<DataFiles> {
+    let pairs = copy.metadata().file_metadata().key_value_metadata()?;
+    let found = pairs.iter().find(|pair| pair.key == DATA_FILES_KEY)?;
+    serde_json::from_str(found.value.as_deref()?).ok()
 }
 
 fn parquet(dataset: &Dataset, table: Table, with_images: bool) -> Result<LazyFrame> {
@@ -82,7 +103,7 @@ fn parquet(dataset: &Dataset, table: Table, with_images: bool) -> Result<LazyFra
     }
     for path in &files {
         // A clear message before polars sees the file.
-        open_parquet(path, true)?;
+        ParquetFile::open(path, Purpose::Rows)?;
     }
     let frame = scan(&files)?;
     if !has_image {

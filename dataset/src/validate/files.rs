@@ -2,7 +2,8 @@
 
 use super::Report;
 use crate::error::Result;
-use crate::read::{Dataset, file_stem, open_parquet};
+use crate::parquet_file::{ParquetFile, Purpose};
+use crate::read::{Dataset, file_stem};
 use crate::schema::{HUGGINGFACE_KEY, SCHEMA_VERSION, Table, VERSION_KEY, arrow_schema};
 use crate::shard::{MAX_ROW_GROUP_BYTES, MAX_ROW_GROUP_ROWS, shard_stem};
 use arrow::datatypes::{DataType, Schema};
@@ -26,16 +27,17 @@ pub(super) fn check_table(dataset: &Dataset, table: Table, report: &mut Report) 
     for path in dataset.files(table)? {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{}/{file_name}", table.folder());
-        let builder = match open_parquet(&path, false) {
-            Ok(builder) => builder,
+        let file = match ParquetFile::open(&path, Purpose::Check) {
+            Ok(file) => file,
             Err(error) => {
                 report.problem("parquet", name, error.to_string());
                 continue;
             }
         };
-        check_schema(table, &name, builder.schema(), builder.metadata(), report);
-        check_layout(table, &name, builder.metadata(), report);
-        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+        check_schema(table, &name, file.schema(), file.metadata(), report);
+        check_layout(table, &name, file.metadata(), report);
+        check_pages(&name, file.metadata(), report);
+        let rows = file.rows();
         let stem = file_stem(&path).unwrap_or_default();
         let counter = match table {
             Table::Labels => format!("labels/{stem}"),
@@ -203,6 +205,32 @@ fn check_layout(table: Table, name: &str, metadata: &ParquetMetaData, report: &m
     }
 }
 
+/// Every page holds rows: pyarrow, and with it pandas and Hugging Face
+/// `datasets`, takes a page without any for the end of the column and loses
+/// the rows behind it. Some writers make such pages at the borders of
+/// content-defined chunks.
+fn check_pages(name: &str, metadata: &ParquetMetaData, report: &mut Report) {
+    for (group, of_group) in metadata.row_groups().iter().enumerate() {
+        let index = metadata.page_index_for_row_group(group);
+        for (at, column) in of_group.columns().iter().enumerate() {
+            let Some(pages) = index.page_locations(at) else {
+                continue;
+            };
+            let firsts = pages.iter().map(|page| page.first_row_index);
+            let ends = firsts.clone().skip(1).chain([of_group.num_rows()]);
+            if firsts.zip(ends).any(|(first, end)| first >= end) && of_group.num_rows() > 0 {
+                let message = format!(
+                    "row group {group}, column `{}`: a page holds no rows; pyarrow and pandas lose the row group's \
+                     rows, so ingest the source again, or copy the folder with `dataset merge`",
+                    column.column_path().string()
+                );
+                report.problem("pages", name, message);
+                return;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -225,5 +253,43 @@ mod tests {
         assert!(difference(&good, &large).unwrap().contains("LargeBinary"));
         let list = |name: &str| DataType::List(Field::new(name, DataType::Utf8, true).into());
         assert_eq!(difference(&list("element"), &list("item")), None);
+    }
+
+    /// Content-defined chunks that begin with a row group: the writer ends a
+    /// page before the first row.
+    #[test]
+    fn pages_without_rows_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = std::sync::Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, true)]));
+        let write = |name: &str, chunks| {
+            let path = folder.path().join(name);
+            let properties = parquet::file::properties::WriterProperties::builder()
+                .set_content_defined_chunking(chunks)
+                .build();
+            let file = std::fs::File::create(&path).unwrap();
+            let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), Some(properties)).unwrap();
+            for group in 0..200 {
+                let ids: Vec<String> = (0..10).map(|row| format!("row-{group}-{row}")).collect();
+                let ids = arrow::array::StringArray::from(ids);
+                let batch = arrow::array::RecordBatch::try_new(schema.clone(), vec![std::sync::Arc::new(ids)]).unwrap();
+                writer.write(&batch).unwrap();
+                writer.flush().unwrap();
+            }
+            writer.close().unwrap();
+            let mut report = Report::default();
+            check_pages(
+                name,
+                ParquetFile::open(&path, Purpose::Check).unwrap().metadata(),
+                &mut report,
+            );
+            report.problems.get("pages").copied()
+        };
+        let chunks = parquet::file::properties::CdcOptions {
+            min_chunk_size: 64,
+            max_chunk_size: 128,
+            norm_level: 0,
+        };
+        assert_eq!(write("chunked.parquet", Some(chunks)), Some(1));
+        assert_eq!(write("plain.parquet", None), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Checks a dataset folder against the rules of the format: files, schema,
 //! rows, pictures, ids, splits, ledger and edits.
 
+mod card;
 mod files;
 mod ledger;
 mod rows;
@@ -138,6 +139,7 @@ pub fn validate(folder: &Path, options: Options) -> Result<Report> {
     progress.finish();
     ledger::check(&dataset, &known, &mut report)?;
     ledger::check_edits(&dataset, &known, &mut report)?;
+    card::check(folder, &mut report);
     report.valid = report.problems.is_empty();
     Ok(report)
 }

@@ -9,6 +9,7 @@ use crate::rows::metadata_batch;
 use crate::schema::{Table, metadata_schema};
 use crate::shard::FileWriter;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -44,6 +45,12 @@ impl Editable for PairRecord {
 impl Editable for TextRecord {}
 impl Editable for LabelRecord {}
 
+/// Key of the copy's metadata under which the shards stand that it was made with.
+pub(crate) const DATA_FILES_KEY: &str = "mm_retinal_data_files";
+
+/// Bytes of each shard by its name in the folder.
+pub(crate) type DataFiles = BTreeMap<String, u64>;
+
 /// The analysts' copy of `data/`, written beside the shards.
 #[derive(Clone)]
 pub(super) struct MetadataCopy {
@@ -71,9 +78,16 @@ impl MetadataCopy {
         Ok(())
     }
 
-    pub(super) fn close(&self) -> Result<u64> {
+    /// Ends the copy; `files` are names and bytes of the shards it belongs to.
+    /// Returns its rows.
+    pub(super) fn close(&self, files: &DataFiles) -> Result<u64> {
         match self.open.borrow_mut().take() {
-            Some((file, count)) => file.close().map(|()| count),
+            Some((mut file, count)) => {
+                let text =
+                    serde_json::to_string(files).map_err(|e| DatasetError::invalid(METADATA_FILE, e.to_string()))?;
+                file.describe(DATA_FILES_KEY, text);
+                file.close().map(|()| count)
+            }
             None => Ok(0),
         }
     }

@@ -7,7 +7,8 @@ use crate::ledger::{self, LEDGER_FILE, LedgerEntry, LedgerLine, LedgerTotals};
 use crate::rows::Row;
 use crate::spool::{Slot, Spool};
 use std::collections::{HashMap, HashSet};
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
 
 impl<R: Row + Editable> TableUpdate<R> {
     /// Writes the new ledger: lines of others as they are, ours replaced, all
@@ -20,7 +21,6 @@ impl<R: Row + Editable> TableUpdate<R> {
         own.sort_by(|a, b| a.0.cmp(&b.0));
         let mut own = own.into_iter().peekable();
 
-        let others = self.ledger_of_others()?;
         let path = staging.join(LEDGER_FILE);
         let file = std::fs::File::create(&path).map_err(|e| DatasetError::io(&path, "create", e))?;
         let mut out = BufWriter::new(file);
@@ -29,6 +29,7 @@ impl<R: Row + Editable> TableUpdate<R> {
                 .and_then(|()| out.write_all(b"\n"))
                 .map_err(|e| DatasetError::io(&path, "write", e))
         };
+        let others = self.ledger_of_others()?;
         let mut totals = LedgerTotals::new();
         let mut first_input: HashMap<(String, String), String> = HashMap::new();
         let mut write_own = |slot: Slot, write: &mut dyn FnMut(&[u8]) -> Result<()>| {
@@ -39,7 +40,8 @@ impl<R: Row + Editable> TableUpdate<R> {
             ledger::count(&mut totals, &line.entry);
             write(&serde_json::to_vec(&line).map_err(|e| DatasetError::invalid(LEDGER_FILE, e.to_string()))?)
         };
-        for (key, line) in others {
+        for other in others {
+            let (key, line) = other?;
             while own.peek().is_some_and(|(own_key, _)| *own_key < key) {
                 if let Some((_, slot)) = own.next() {
                     write_own(slot, &mut write)?;
@@ -54,29 +56,49 @@ impl<R: Row + Editable> TableUpdate<R> {
         Ok(totals)
     }
 
-    /// Lines of other sources and tables with their keys, sorted. Lines that
-    /// cannot be read are nobody's: they stay, at the end.
-    fn ledger_of_others(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// Lines of other sources and tables with their keys, in order. A ledger
+    /// that is in order, as every commit leaves it, is streamed; another one
+    /// is sorted in memory. Lines that cannot be read are nobody's: they stay,
+    /// at the end.
+    fn ledger_of_others(&self) -> Result<Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_>> {
         let path = self.workspace.folder().join(LEDGER_FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(DatasetError::io(&path, "read", error)),
+        let keyed = move |line: Vec<u8>| match serde_json::from_slice::<LedgerLine>(&line) {
+            Ok(known) => {
+                let own = self.scope.owns(&known.entry.source_id) && known.table_name() == R::TABLE.name();
+                (!own).then(|| (known.sort_key(), line))
+            }
+            Err(_) => Some((vec![u8::MAX], line)),
         };
-        let mut others = Vec::new();
-        for line in text
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
-        {
-            match serde_json::from_slice::<LedgerLine>(line) {
-                Ok(known) if self.scope.owns(&known.entry.source_id) && known.table_name() == R::TABLE.name() => {}
-                Ok(known) => others.push((known.sort_key(), line.to_vec())),
-                Err(_) => others.push((vec![u8::MAX], line.to_vec())),
+        let mut last = Vec::new();
+        let mut ordered = true;
+        for line in raw_lines(&path)? {
+            if let Some((key, _)) = keyed(line?) {
+                ordered &= last <= key;
+                last = key;
             }
         }
-        others.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(others)
+        let lines = raw_lines(&path)?.filter_map(move |line| line.map(keyed).transpose());
+        if ordered {
+            return Ok(Box::new(lines));
+        }
+        let mut sorted = lines.collect::<Result<Vec<_>>>()?;
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Box::new(sorted.into_iter().map(Ok)))
     }
+}
+
+/// Lines with something in them; none if the file does not exist.
+fn raw_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>> + use<>> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(DatasetError::io(path, "open", error)),
+    };
+    let path = path.to_path_buf();
+    let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n'));
+    Ok(lines
+        .filter(|line| !matches!(line, Ok(text) if text.trim_ascii().is_empty()))
+        .map(move |line| line.map_err(|e| DatasetError::io(&path, "read", e))))
 }
 
 /// Only one input can have become a row; the others are its duplicates.

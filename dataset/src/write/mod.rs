@@ -9,7 +9,7 @@ mod copy;
 mod ledger;
 mod table;
 
-pub(crate) use copy::Editable;
+pub(crate) use copy::{DATA_FILES_KEY, DataFiles, Editable};
 pub(crate) use table::TableUpdate;
 
 use crate::error::{DatasetError, Result};

@@ -1,7 +1,7 @@
 //! One table of the folder, rewritten: rows and ledger lines come in, shards go
 //! out.
 
-use super::copy::{Editable, MetadataCopy};
+use super::copy::{DataFiles, Editable, MetadataCopy};
 use super::{CommitSummary, METADATA_FILE, check_set_name};
 use crate::edits::{self, EDITS_FILE, Edits};
 use crate::error::{DatasetError, Result};
@@ -164,7 +164,7 @@ impl<R: Row + Editable> TableUpdate<R> {
         let staging = self.workspace.staging();
         let spool = std::mem::replace(&mut self.spool, Spool::create(staging.join("empty.spool"))?);
         let mut spool = spool.into_reader()?;
-        let mut sorted: Vec<(Box<str>, Spooled)> = self.rows.drain().collect();
+        let mut sorted: Vec<(Box<str>, Spooled)> = std::mem::take(&mut self.rows).into_iter().collect();
         sorted.sort_unstable_by(|a, b| a.1.key.cmp(&b.1.key));
         let own = sorted.iter().filter(|(id, _)| !others.respooled.contains(id)).count();
 
@@ -282,23 +282,23 @@ impl<R: Row + Editable> TableUpdate<R> {
             writer.push(row?)?;
         }
         let shards = writer.finish()?;
-        Ok((shards, metadata.close()?))
+        let mut files = DataFiles::new();
+        for (shard, target) in shards.iter().zip(final_names(R::TABLE, &shards)) {
+            let path = staging.join(&shard.staged);
+            let length = std::fs::metadata(&path)
+                .map_err(|e| DatasetError::io(&path, "read", e))?
+                .len();
+            files.insert(target, length);
+        }
+        let copied = metadata.close(&files)?;
+        Ok((shards, copied))
     }
 
     /// Gives shards their final names; old files that are not replaced go.
     fn plan_shards(&self, plan: &mut Plan, shards: &[Shard], old_files: &[PathBuf]) -> Result<Vec<String>> {
-        let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
-        for shard in shards {
-            *totals.entry(&shard.stem).or_default() += 1;
-        }
-        let mut next: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut files = Vec::new();
-        for shard in shards {
-            let index = next.entry(&shard.stem).or_default();
-            let target = shard_name(R::TABLE, &shard.stem, *index, totals[shard.stem.as_str()]);
-            *index += 1;
+        let files = final_names(R::TABLE, shards);
+        for (shard, target) in shards.iter().zip(&files) {
             self.workspace.stage(plan, &shard.staged, target.clone())?;
-            files.push(target);
         }
         for path in old_files {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -317,6 +317,24 @@ impl<R: Row + Editable> TableUpdate<R> {
             }
         }
     }
+}
+
+/// Names of shards in the folder.
+fn final_names(table: Table, shards: &[Shard]) -> Vec<String> {
+    let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
+    for shard in shards {
+        *totals.entry(&shard.stem).or_default() += 1;
+    }
+    let mut next: BTreeMap<&str, usize> = BTreeMap::new();
+    let name = |shard: &Shard, next: &mut usize, total: usize| {
+        let name = shard_name(table, &shard.stem, *next, total);
+        *next += 1;
+        name
+    };
+    shards
+        .iter()
+        .map(|shard| name(shard, next.entry(&shard.stem).or_default(), totals[shard.stem.as_str()]))
+        .collect()
 }
 
 /// Rows of other sources.
