@@ -232,6 +232,10 @@ fn webdataset(dataset: &Dataset, out: &Path) -> Result<ExportSummary> {
     for row in dataset.pairs(Columns::All)? {
         let row = row?;
         progress.inc(1);
+        if let Err(message) = check_member(&row.id) {
+            summary.left_out.push(format!("{}: {message}", row.id));
+            continue;
+        }
         if let Some(full) = shard.take_if(|tar| tar.bytes >= TAR_BYTES) {
             full.finish()?;
         }
@@ -246,6 +250,7 @@ fn webdataset(dataset: &Dataset, out: &Path) -> Result<ExportSummary> {
         let extension = Path::new(&row.image.path)
             .extension()
             .and_then(|e| e.to_str())
+            .filter(|extension| extension.len() <= 8 && extension.chars().all(|c| c.is_ascii_alphanumeric()))
             .unwrap_or("png")
             .to_lowercase();
         tar.add(&format!("{}.{extension}", row.id), &row.image.bytes)?;
@@ -258,6 +263,21 @@ fn webdataset(dataset: &Dataset, out: &Path) -> Result<ExportSummary> {
     }
     progress.finish();
     Ok(summary)
+}
+
+/// Longest id whose files still fit the name field of a tar header.
+const MAX_MEMBER: usize = 80;
+
+/// The id becomes a name in the archive, which tools unpack: one plain part,
+/// without a point, because the key of a sample ends at the first one.
+fn check_member(id: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !id.is_empty() && id.len() <= MAX_MEMBER && id.chars().all(plain) {
+        return Ok(());
+    }
+    Err(format!(
+        "the id becomes a file name; at most {MAX_MEMBER} letters, digits, `-` and `_` are allowed"
+    ))
 }
 
 /// A tar archive in the ustar form (POSIX.1-1988): regular files only, no
@@ -326,6 +346,23 @@ mod tests {
         let words = ["hard exudates".to_owned(), "Best's".to_owned()];
         assert_eq!(python_list(&words), "['hard exudates', 'Best\\'s']");
         assert_eq!(python_list(&[]), "[]");
+    }
+
+    #[test]
+    fn ids_that_are_paths_stay_out_of_archives() {
+        assert_eq!(check_member("pair-0123456789abcdef0123"), Ok(()));
+        for id in [
+            "",
+            "../../etc/passwd",
+            "/etc/passwd",
+            "a/b",
+            "a.b",
+            "a\0b",
+            "图1",
+            &"x".repeat(81),
+        ] {
+            assert!(check_member(id).is_err(), "{id}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Which diseases captions name: a list of retinal categories with the words
 //! for each in both languages.
 
-use std::collections::BTreeMap;
+use regex::RegexSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// Category and the spellings that name it, lower case, separated by `|`. A
 /// spelling counts as a whole word; Chinese spellings count wherever they stand.
@@ -217,16 +219,10 @@ pub(super) struct CategoryCounter {
 }
 
 impl CategoryCounter {
-    /// Counts each category once if any of the captions names it.
-    pub fn add(&mut self, captions: &[&str]) {
-        let texts: Vec<String> = captions.iter().map(|caption| caption.to_lowercase()).collect();
-        for (category, spellings) in CATEGORIES {
-            let named = spellings
-                .split('|')
-                .any(|spelling| texts.iter().any(|text| names(text, spelling)));
-            if named {
-                *self.counts.entry(category).or_default() += 1;
-            }
+    /// Counts the categories that a pair's captions name.
+    pub fn add(&mut self, named: &[&'static str]) {
+        for category in named {
+            *self.counts.entry(category).or_default() += 1;
         }
     }
 
@@ -240,6 +236,40 @@ impl CategoryCounter {
         sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         sorted
     }
+}
+
+/// All spellings in one automaton, and what each belongs to.
+struct Spellings {
+    set: RegexSet,
+    of: Vec<(usize, &'static str)>,
+}
+
+fn spellings() -> &'static Spellings {
+    static SPELLINGS: OnceLock<Spellings> = OnceLock::new();
+    SPELLINGS.get_or_init(|| {
+        let of: Vec<(usize, &str)> = CATEGORIES
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (_, spellings))| spellings.split('|').map(move |spelling| (at, spelling)))
+            .collect();
+        let set = RegexSet::new(of.iter().map(|(_, spelling)| regex::escape(spelling)));
+        Spellings {
+            set: set.unwrap_or_else(|_| RegexSet::empty()),
+            of,
+        }
+    })
+}
+
+/// The categories that any of the captions names, each once, in the order of the list.
+pub(super) fn named(captions: &[&str]) -> Vec<&'static str> {
+    let Spellings { set, of } = spellings();
+    let mut found = BTreeSet::new();
+    for caption in captions {
+        let text = caption.to_lowercase();
+        let here = set.matches(&text).into_iter().map(|at| of[at]);
+        found.extend(here.filter(|(_, spelling)| names(&text, spelling)).map(|(at, _)| at));
+    }
+    found.into_iter().map(|at| CATEGORIES[at].0).collect()
 }
 
 /// Whether `text` holds `spelling` as whole words; both in lower case.
@@ -260,8 +290,9 @@ mod tests {
     #[test]
     fn categories_are_whole_words_in_either_language() {
         let mut counter = CategoryCounter::default();
-        counter.add(&["Soft drusen and a PED; amdx, non-AMD", "软性玻璃膜疣"]);
-        counter.add(&["右眼糖尿病视网膜病变。PDR期"]);
+        counter.add(&named(&["Soft drusen and a PED; amdx, non-AMD", "软性玻璃膜疣"]));
+        counter.add(&named(&["右眼糖尿病视网膜病变。PDR期"]));
+        assert_eq!(spellings().set.len(), spellings().of.len());
         let sorted = counter.sorted();
         assert_eq!(
             sorted,

@@ -183,6 +183,7 @@ impl CaptionCounter {
             names.push(row.modality.clone());
         }
         let captions: Vec<&str> = english.into_iter().chain(chinese).collect();
+        let named = categories::named(&captions);
         for name in names {
             let counts = self.pairs.entry(name.clone()).or_default();
             counts.pairs += 1;
@@ -197,7 +198,7 @@ impl CaptionCounter {
                         .add(caption, language);
                 }
             }
-            self.categories.entry(name).or_default().add(&captions);
+            self.categories.entry(name).or_default().add(&named);
         }
     }
 
