@@ -2,7 +2,8 @@
 # make test   what has to pass before a change lands
 # make real   the same road on real material in ../shared
 # make bench  ingest on the benchmark in ../shared, held against the baseline (needs Python with pillow, numpy, pyarrow)
-.PHONY: help setup build demo test real bench clean
+# make readers  Python readers in a virtual environment open a dataset folder (needs network once)
+.PHONY: help setup build demo test real readers bench clean
 
 SHARED ?= ../shared
 # The GPU build is type-checked together with the lints: one pass over the dependencies.
@@ -32,6 +33,10 @@ test: setup
 	target/release/road demo --short --out target/road-short
 	cargo clippy --release --workspace --all-targets --locked $(GPU) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked $(GPU)
+
+readers:
+	MM_READERS=1 cargo test --release -p data-cards --locked --test cli readers -- --nocapture
+	MM_READERS=1 cargo test --release -p dataset --locked --test cli pandas -- --nocapture
 
 clean:
 	rm -rf demo-out real-out target/road-short

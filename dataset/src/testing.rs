@@ -6,6 +6,7 @@ use crate::modality::Modality;
 use crate::record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord, content_id};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder with optional real material: `$MM_SHARED`, else `../shared`
 /// beside the workspace. `None` (said on stderr) when neither exists.
@@ -27,6 +28,51 @@ pub fn shared_dir() -> Option<PathBuf> {
         folder.display()
     );
     None
+}
+
+/// Python packages that open a dataset folder, in the versions it is tested with.
+const READERS: [&str; 8] = [
+    "datasets==5.2.0",
+    "duckdb==2.0.0",
+    "mlcroissant==1.1.1",
+    "pandas==3.1.1",
+    "pillow==13.0.0",
+    "polars==2.1.0",
+    "pyarrow==26.0.1",
+    "pyspark==4.3.0",
+];
+
+/// A Python that has the readers, or why there is none. `$MM_READERS` is `1`,
+/// and they are installed in a virtual environment inside `folder` unless they
+/// are there; or it names a Python; or it is not set.
+///
+/// # Errors
+/// The variable is not set, or the packages cannot be installed (no network).
+pub fn readers_python(folder: &Path) -> Result<PathBuf, String> {
+    let asked = std::env::var("MM_READERS").map_err(|_| "set MM_READERS=1 to install the readers and run it")?;
+    if asked != "1" {
+        return Ok(PathBuf::from(asked));
+    }
+    let home = folder.join("readers");
+    let python = home.join("bin/python");
+    let done = home.join("installed.txt");
+    let wanted = READERS.join("\n");
+    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(&home);
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet"]).args(READERS);
+    for step in [&mut make, &mut install] {
+        let output = step.output().map_err(|e| format!("python3 does not start: {e}"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("the readers could not be installed (no network?): {errors}"));
+        }
+    }
+    std::fs::write(done, wanted).map_err(|e| e.to_string())?;
+    Ok(python)
 }
 
 /// A small PNG of `width` x `height` pixels whose colours depend on `seed`.

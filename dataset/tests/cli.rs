@@ -7,6 +7,9 @@ use dataset::{Columns, Dataset, LedgerEntry, PairRecord, SourceUpdate};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+#[path = "limits/mod.rs"]
+mod limits;
+
 fn program() -> Command {
     Command::cargo_bin("dataset").unwrap()
 }
