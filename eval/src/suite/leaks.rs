@@ -17,9 +17,12 @@ use crate::leakage::lists::{read_list, read_list_with};
 use crate::leakage::{Audit, Listed, audit};
 use crate::protocol::FoldOutcome;
 
+/// The images of some places with what was left out of them, or why they could not be read.
+type Reading = Result<(Vec<Listed>, Vec<String>), String>;
+
 /// Training lists that were read, by their places.
 #[derive(Default)]
-pub(super) struct TrainingLists(BTreeMap<Vec<String>, Result<(Vec<Listed>, Vec<String>), String>>);
+pub(super) struct TrainingLists(BTreeMap<Vec<String>, Reading>);
 
 /// What an audit needs besides the model and the set.
 pub(super) struct AuditRoom<'a> {

@@ -89,8 +89,8 @@ impl Quantizer {
         let output = Tensor::cat(vec![sample, average], 0); // [2]
         let rule: Rule<2> = Box::new(move |g, needed| {
             let g = Tensor::<1>::from_dispatch(g);
-            let of_sample = g.clone().slice([0..1]).reshape([1, 1]);
-            let of_average = g.slice([1..2]).reshape([1, 1]);
+            let of_sample = g.clone().narrow(0, 0, 1).reshape([1, 1]);
+            let of_average = g.narrow(0, 1, 1).reshape([1, 1]);
             let shifted = mean.clone() + epsilon;
             let w = (shifted.clone().log() + mean / shifted).neg(); // [1, codes]
             let mut of_z = Vec::new();
@@ -112,7 +112,7 @@ impl Quantizer {
         });
         let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
         let both = with_gradient(inputs, output, rule);
-        (both.clone().slice([0..1]), both.slice([1..2]))
+        (both.clone().narrow(0, 0, 1), both.narrow(0, 1, 1))
     }
 
     /// Codes `[n]` and quantised tokens `[n, width]` of z `[n, width]`, with the same gradients as
