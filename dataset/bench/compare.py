@@ -269,7 +269,9 @@ def main():
     parser.add_argument("--program", default=str(HERE.parents[2] / "target/release/dataset"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--random", type=int, default=10_000, help="random rows")
-    parser.add_argument("--part", nargs="+", default=["speed", "memory", "reading"], help="run these parts only")
+    parser.add_argument(
+        "--part", nargs="*", default=["speed", "memory", "reading"], help="run these parts only; none: only write the page"
+    )
     parser.add_argument("--results", default="compare-results.json", help="keeps the parts between runs")
     parser.add_argument("--out", help="write the tables to this Markdown file")
     options = parser.parse_args()

@@ -116,7 +116,7 @@ impl Windowed {
     }
 
     /// What is in memory from `start` on.
-    fn from(&self, start: u64) -> Option<Bytes> {
+    fn held_from(&self, start: u64) -> Option<Bytes> {
         self.windows.iter().find_map(|(first, bytes)| {
             let skip = usize::try_from(start.checked_sub(*first)?).ok()?;
             (skip < bytes.len()).then(|| bytes.slice(skip..))
@@ -134,7 +134,7 @@ impl ChunkReader for Windowed {
     type T = Box<dyn Read>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        match self.from(start) {
+        match self.held_from(start) {
             // Headers that go on behind the window are read from the file.
             Some(bytes) => {
                 let rest = start + bytes.len() as u64;
@@ -145,7 +145,7 @@ impl ChunkReader for Windowed {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        match self.from(start) {
+        match self.held_from(start) {
             Some(bytes) if bytes.len() >= length => Ok(bytes.slice(..length)),
             _ => self.file.bytes_at(start, length),
         }

@@ -60,7 +60,7 @@ impl<R: Row + Editable> TableUpdate<R> {
     /// that is in order, as every commit leaves it, is streamed; another one
     /// is sorted in memory. Lines that cannot be read are nobody's: they stay,
     /// at the end.
-    fn ledger_of_others(&self) -> Result<Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_>> {
+    fn ledger_of_others(&self) -> Result<KeyedLines<'_>> {
         let path = self.workspace.folder().join(LEDGER_FILE);
         let keyed = move |line: Vec<u8>| match serde_json::from_slice::<LedgerLine>(&line) {
             Ok(known) => {
@@ -86,6 +86,9 @@ impl<R: Row + Editable> TableUpdate<R> {
         Ok(Box::new(sorted.into_iter().map(Ok)))
     }
 }
+
+/// Ledger lines with the keys that order them.
+type KeyedLines<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + 'a>;
 
 /// Lines with something in them; none if the file does not exist.
 fn raw_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>> + use<>> {
