@@ -3,7 +3,8 @@
 # make real   the same road on real material in ../shared
 # make bench  ingest on the benchmark in ../shared, held against the baseline (needs Python with pillow, numpy, pyarrow)
 # make readers  Python readers in a virtual environment open a dataset folder (needs network once)
-.PHONY: help setup build demo test real readers bench clean
+# make ablation   the rows of Table VII on what make real left, five seeds each; goes on where it was stopped
+.PHONY: help setup build demo test real readers ablation bench clean
 
 SHARED ?= ../shared
 # The GPU build is type-checked together with the lints: one pass over the dependencies.
@@ -26,6 +27,9 @@ real: build
 
 bench: build
 	target/release/road bench --shared $(SHARED) --out real-out --results docs/results.md --speed
+
+ablation: build
+	target/release/road ablation --real real-out
 
 test: setup
 	cargo fmt --all --check

@@ -129,11 +129,13 @@ fn runs<'a>(name: &'a str, report: &'a Value) -> Vec<(String, &'a Value)> {
             .iter()
             .filter(|r| r["report"].is_object())
             .map(|r| {
+                let left_out = r["without_leaked"].as_u64();
                 (
                     format!(
-                        "{} ({})",
+                        "{} ({}{})",
                         r["dataset"].as_str().unwrap_or("?"),
-                        r["model"].as_str().unwrap_or("?")
+                        r["model"].as_str().unwrap_or("?"),
+                        left_out.map_or(String::new(), |n| format!(", without {n} leaked images"))
                     ),
                     &r["report"],
                 )

@@ -65,8 +65,9 @@ def ours(program, folder, method, shots):
         return seconds, processor, json.load(f)["mean"]["acc"]
 
 
-def theirs(python, script, folder, method, shots):
-    done = subprocess.run([python, f"{HERE}/{script}", f"{folder}/set.npz", method, str(shots)], check=True, stdout=subprocess.PIPE)
+def theirs(python, script, folder, method, shots, threads):
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads)) if threads else None
+    done = subprocess.run([python, f"{HERE}/{script}", f"{folder}/set.npz", method, str(shots)], check=True, stdout=subprocess.PIPE, env=environment)
     line = json.loads(done.stdout)
     return line["seconds"], line["processor"], line["acc"], line["version"]
 
@@ -77,12 +78,13 @@ def main():
     ap.add_argument("--torch-python", default=sys.executable)
     ap.add_argument("--sklearn-python", default=sys.executable)
     ap.add_argument("--rounds", type=int, default=3)
-    ap.add_argument("--only", default="", help="part of a case's name")
+    ap.add_argument("--only", default="", help="parts of the names of the cases to run, with commas")
+    ap.add_argument("--torch-threads", type=int, help="threads of PyTorch; on a busy machine 1 spares it the waiting")
     ap.add_argument("--page", help="Markdown page to write")
     args = ap.parse_args()
     rows, versions = [], set()
     for name, method, classes, images, width, shots in ADAPTERS + [PROBE]:
-        if args.only not in name:
+        if not any(part in name for part in args.only.split(",")):
             continue
         script, python = ("sklearn_probe.py", args.sklearn_python) if method == "linear-probe" else ("torch_adapters.py", args.torch_python)
         with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +92,7 @@ def main():
             times = []
             for _ in range(args.rounds):
                 mine, my_processor, acc = ours(args.eval, folder, method, shots)
-                other, other_processor, other_acc, version = theirs(python, script, folder, method, shots)
+                other, other_processor, other_acc, version = theirs(python, script, folder, method, shots, args.torch_threads if method != "linear-probe" else None)
                 times.append((mine, other, my_processor, other_processor, os.getloadavg()[0]))
                 print(f"{name}: eval {mine:.2f} s ({my_processor:.2f} s of processor), {version} {other:.2f} s ({other_processor:.2f} s), "
                       f"ACC {acc:.4f} and {other_acc:.4f}", file=sys.stderr)

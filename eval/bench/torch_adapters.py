@@ -70,4 +70,4 @@ for number in range(5):
     random.shuffle(order)
     p = method(images[train], torch.tensor(labels[train]), images[test], texts, order)
     accuracies.append(balanced_accuracy(labels[test], p.argmax(1).numpy()))
-print(json.dumps({"seconds": time.perf_counter() - start, "processor": time.process_time() - processor, "acc": sum(accuracies) / 5, "version": f"PyTorch {torch.__version__}"}))
+print(json.dumps({"seconds": time.perf_counter() - start, "processor": time.process_time() - processor, "acc": sum(accuracies) / 5, "version": f"PyTorch {torch.__version__}, threads {torch.get_num_threads()}"}))

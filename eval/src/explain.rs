@@ -172,8 +172,7 @@ fn activation(map: &FeatureMap, texts: &Rows, answer: usize) -> Activation {
             .iter()
             .enumerate()
             .filter(|(i, _)| padding(*i))
-            .map(|(_, s)| s)
-            .sum(),
+            .fold(0.0, |sum, (_, s)| sum + s),
         shares,
         inside: map.inside,
     }

@@ -17,6 +17,8 @@ use crate::suite::model::open_model;
 const TEMPLATE: &str = include_str!("../../templates/explain.html");
 /// Longer side of the picture on the page, pixels.
 const PICTURE_PIXELS: u32 = 480;
+/// Pairs shown for each kind of knowledge.
+const SHOWN_PAIRS: usize = 5;
 
 /// Arguments of `eval explain`.
 #[derive(Args)]
@@ -32,7 +34,7 @@ pub struct ExplainArgs {
     /// Model of the suite; the first with weights when left out
     #[arg(long)]
     model: Option<String>,
-    /// Dataset folder whose English captions are searched for the nearest ones
+    /// Dataset folder with MM-Retinal pairs: its nearest English captions, and the pairs whose knowledge is drawn on
     #[arg(long, value_name = "DATASET")]
     captions: Option<PathBuf>,
     /// cpu, wgpu or wgpu:N
@@ -83,6 +85,15 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         }
     }
     let told = explain(source.as_ref(), set, &picture, &captions)?;
+    let knowledge = match &args.captions {
+        Some(folder) => source
+            .knowledge(&picture, &[folder.to_string_lossy().into_owned()], SHOWN_PAIRS)
+            .unwrap_or_else(|error| {
+                tracing::warn!("the knowledge drawn on is left out: {error:#}");
+                None
+            }),
+        None => None,
+    };
 
     let small = image::DynamicImage::ImageRgb8(picture).thumbnail(PICTURE_PIXELS, PICTURE_PIXELS);
     let jpeg = |picture: &image::DynamicImage| -> anyhow::Result<String> {
@@ -124,12 +135,13 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         heat => template_value(heat)?,
         strongest => format!("{:.1}", 100.0 * strongest),
         told => template_value(&told)?,
+        knowledge => template_value(&knowledge)?,
     })?;
     dataset::fs::write_atomic(&args.out, page.as_bytes())?;
     println!(
         "{}",
         serde_json::json!({"image": args.image.file_name().map(|n| n.to_string_lossy()), "model": model.name, "classes": told.classes,
-            "captions": told.captions, "activation": told.activation})
+            "captions": told.captions, "activation": told.activation, "knowledge": knowledge})
     );
     Ok(())
 }

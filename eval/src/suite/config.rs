@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use trainer::text::definitions::Definitions;
 
 use crate::error::{EvalError, Result};
 use crate::folds::{Amount, Splitting};
@@ -129,6 +130,9 @@ pub struct DatasetConfig {
     /// Where to get the images, shown when they are absent.
     #[serde(default)]
     pub download: Option<String>,
+    /// "builtin", or a file like those in trainer/knowledge/: what it says of a class is added to the class's prompts.
+    #[serde(default)]
+    pub definitions: Option<String>,
     /// Pattern around every prompt, `{}` stands for it.
     #[serde(default = "bare_prompt")]
     pub template: String,
@@ -154,7 +158,8 @@ pub struct ClassConfig {
     /// Images that the published set has of this class; another number is remarked on.
     #[serde(default)]
     pub images: Option<usize>,
-    /// Descriptions; the class vector is the mean of their vectors.
+    /// Descriptions; the class vector is the mean of their vectors. May be left out where `definitions` has the class.
+    #[serde(default)]
     pub prompts: Vec<String>,
 }
 
@@ -255,6 +260,8 @@ impl Suite {
         suite.training.iter_mut().for_each(resolve_place);
         suite.printed.iter_mut().for_each(resolve);
         for set in &mut suite.datasets {
+            set.add_definitions(base)
+                .map_err(|problem| EvalError::input(file, format!("dataset '{}': {problem}", set.name)))?;
             set.folder.iter_mut().chain(&mut set.tree).for_each(resolve);
         }
         for model in &mut suite.models {
@@ -330,6 +337,24 @@ impl Suite {
 }
 
 impl DatasetConfig {
+    /// Adds to each class's prompts what the definitions say of its name or of one that it matches.
+    fn add_definitions(&mut self, base: &Path) -> std::result::Result<(), String> {
+        let Some(choice) = &self.definitions else { return Ok(()) };
+        let place = if choice == "builtin" {
+            choice.clone()
+        } else {
+            base.join(choice).to_string_lossy().into_owned()
+        };
+        let known = Definitions::open(&place, self.modality).map_err(|e| format!("definitions: {e:#}"))?;
+        for class in &mut self.classes {
+            let names = [class.name.as_str()].into_iter().chain(class.match_names());
+            let found = names.map(|n| known.of(n)).find(|d| !d.is_empty()).unwrap_or_default();
+            let new: Vec<String> = found.iter().filter(|d| !class.prompts.contains(d)).cloned().collect();
+            class.prompts.extend(new);
+        }
+        Ok(())
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.folder.is_some() && self.tree.is_some() {
             return Err("give folder (a dataset folder) or tree (a folder per class), not both".into());
@@ -356,7 +381,13 @@ impl DatasetConfig {
             .iter()
             .find(|c| c.prompts.is_empty() || c.prompts.iter().any(|p| p.trim().is_empty()))
         {
-            Some(class) => Err(format!("class '{}' needs prompts, none of them empty", class.name)),
+            Some(class) => Err(format!(
+                "class '{}' needs prompts, none of them empty{}",
+                class.name,
+                self.definitions
+                    .as_ref()
+                    .map_or(String::new(), |d| format!("; the definitions ({d}) say nothing of it"))
+            )),
             None => Ok(()),
         }
     }
@@ -423,6 +454,24 @@ run = "run"
             "A fundus photograph of opaque lens"
         );
         assert!(suite.datasets[0].tree.as_ref().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn definitions_add_to_the_prompts() {
+        let with = GOOD.replace("tree = \"images\"", "tree = \"images\"\ndefinitions = \"builtin\"");
+        let suite = read(&with.replace("prompts = [\"healthy\"] }", "prompts = [] }")).unwrap();
+        let builtin = Definitions::open("builtin", dataset::modality::Modality::Cfp).unwrap();
+        assert_eq!(suite.datasets[0].classes[0].prompts, builtin.of("normal"));
+        let cataract = &suite.datasets[0].classes[1].prompts;
+        assert_eq!((cataract[0].as_str(), cataract.len() > 2), ("opaque lens", true));
+        let unknown = with.replace("name = \"normal\", prompts = [\"healthy\"]", "name = \"xyz\"");
+        let error = read(&unknown).unwrap_err().to_string();
+        assert!(
+            error.contains("class 'xyz' needs prompts") && error.contains("builtin"),
+            "{error}"
+        );
+        let absent = with.replace("\"builtin\"", "\"nowhere.toml\"");
+        assert!(read(&absent).unwrap_err().to_string().contains("nowhere.toml"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use image::RgbImage;
 use trainer::embed::{Embedder, FeatureMap, ReleasedShape};
+use trainer::knowledge::{KnowledgeBank, Provenance};
 
 use super::cache::ImageVectors;
 use super::config::ModelConfig;
@@ -24,6 +25,13 @@ pub trait FeatureSource {
     /// # Errors
     /// An image without pixels.
     fn feature_map(&self, _image: &RgbImage) -> anyhow::Result<Option<FeatureMap>> {
+        Ok(None)
+    }
+    /// The pairs of dataset folders that the knowledge extraction modules attend to most, for models that have them.
+    ///
+    /// # Errors
+    /// A folder cannot be read or holds no usable pair.
+    fn knowledge(&self, _image: &RgbImage, _datasets: &[String], _top: usize) -> anyhow::Result<Option<Provenance>> {
         Ok(None)
     }
 }
@@ -58,6 +66,14 @@ impl FeatureSource for Embedder {
 
     fn feature_map(&self, image: &RgbImage) -> anyhow::Result<Option<FeatureMap>> {
         Embedder::feature_map(self, image).map(Some)
+    }
+
+    fn knowledge(&self, image: &RgbImage, datasets: &[String], top: usize) -> anyhow::Result<Option<Provenance>> {
+        if !self.config().semantic && !self.config().appearance {
+            return Ok(None);
+        }
+        let bank = KnowledgeBank::read(self, datasets)?;
+        Ok(bank.trace(self, std::slice::from_ref(image), top)?.pop())
     }
 }
 

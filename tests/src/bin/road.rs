@@ -9,7 +9,7 @@ use tests::road;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md\n  road bench --shared ../shared --speed"
+    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md\n  road bench --shared ../shared --speed\n  road ablation --real real-out --steps 200 --seeds 5"
 )]
 struct Args {
     #[command(subcommand)]
@@ -57,6 +57,27 @@ enum Command {
         #[arg(long)]
         speed: bool,
     },
+    /// The rows of the paper's Table VII on the output of a real run, several seeds each.
+    Ablation {
+        /// Output folder of a finished real run.
+        #[arg(long, default_value = "real-out")]
+        real: PathBuf,
+        /// Folder for everything that is made; a stopped command goes on from what lies there.
+        #[arg(long, default_value = "real-out/ablation")]
+        out: PathBuf,
+        /// Training steps of each run.
+        #[arg(long, default_value_t = 200)]
+        steps: u64,
+        /// Seeds of each row.
+        #[arg(long, default_value_t = 5)]
+        seeds: u64,
+        /// Markdown page to write the table to.
+        #[arg(long, default_value = "docs/ablation.md")]
+        page: PathBuf,
+        /// Train nothing; evaluate the runs that are finished and write the page.
+        #[arg(long)]
+        page_only: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,6 +103,27 @@ fn main() -> anyhow::Result<()> {
         } => {
             road::bench::run(&shared, &out, speed)?;
             write_results(&road::plan::real(&shared, &out)?, &shared, &results)
+        }
+        Command::Ablation {
+            real,
+            out,
+            steps,
+            seeds,
+            page,
+            page_only,
+        } => {
+            let ablation = road::ablation::Ablation {
+                real,
+                out,
+                steps,
+                seeds,
+            };
+            if !page_only {
+                ablation.train()?;
+            }
+            ablation.report(&page)?;
+            eprintln!("Wrote {}", page.display());
+            Ok(())
         }
     }
 }

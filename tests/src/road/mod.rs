@@ -1,5 +1,6 @@
 //! The road: every step from screenshots to a results table, as a person would type it.
 
+pub mod ablation;
 pub mod bench;
 pub mod page;
 pub mod plan;

@@ -89,7 +89,13 @@ pub fn table_rows(plan: &Plan) -> Result<Vec<ResultRow>> {
             rows.push(ResultRow {
                 model: name("model"),
                 set: name("dataset"),
-                method: name("method") + &shots,
+                method: name("method")
+                    + &shots
+                    + if result["without_leaked"].is_null() {
+                        ""
+                    } else {
+                        ", without leaked rows"
+                    },
                 images: numbers["images"].as_u64().unwrap_or(0),
                 accuracy: percent(numbers["mean"]["acc"].as_f64()),
                 auc: percent(numbers["mean"]["auc"].as_f64()),

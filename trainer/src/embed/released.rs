@@ -125,6 +125,8 @@ impl Embedder {
         let config = KeepfitConfig {
             image_size: shape.image_size,
             max_tokens: shape.max_tokens,
+            semantic: false,
+            appearance: false,
             ..KeepfitConfig::default()
         };
         Ok(Embedder {
