@@ -19,7 +19,8 @@ use crate::page::open_page;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Prints a JSON object a line: path, language (en, zh, zh+en), text, confidence (0..1)
-and lines with their boxes in pixels. Images that cannot be read are named on stderr.
+and lines with their boxes in pixels (`raw` is what was read where look-alikes were put
+right). Images that cannot be read are named on stderr.
 
 Examples:
   ingest ocr caption.png
@@ -45,6 +46,8 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct AnswerLine {
     text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<String>,
     bbox: [i32; 4],
     confidence: f32,
 }
@@ -75,6 +78,7 @@ fn read_image(engine: &mut dyn OcrEngine, path: &Path) -> Result<String, String>
             .into_iter()
             .map(|l| AnswerLine {
                 text: l.text,
+                raw: l.raw,
                 bbox: l.bbox,
                 confidence: l.confidence,
             })

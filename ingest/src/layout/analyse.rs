@@ -3,12 +3,12 @@
 use image::{GrayImage, RgbImage};
 
 use super::blocks::{find_blocks, min_side};
-use super::captions::{CaptionRegion, CaptionSearch, find_captions, search_inside};
+use super::captions::{CaptionRegion, CaptionSearch, find_captions, search_inside, search_numbered};
 use super::figures::assign_blocks;
 use super::geometry::Rect;
 use super::labelling::{Labelling, label_panels};
 use super::letters::{PrintedLetter, read_letters};
-use super::partition::{PartitionOptions, partition};
+use super::partition::{Partition, PartitionOptions, partition};
 use super::sheet::Sheet;
 use super::text::{Print, find_print};
 use crate::caption::split::{SplitOptions, split_caption};
@@ -16,7 +16,7 @@ use crate::ocr::prepare::to_gray;
 use crate::ocr::{OcrEngine, OcrError, OcrLine};
 
 /// Version of the layout code: part of the key under which results are kept.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// A panel on the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,8 @@ pub struct PageCaption {
     pub confidence: f32,
     /// Lines as read, pixels of the upright page.
     pub lines: Vec<OcrLine>,
+    /// Print in another language stands beside it that is no caption.
+    pub other_language_beside: bool,
 }
 
 /// A figure: a caption and its panels. Either may be missing.
@@ -57,6 +59,8 @@ pub struct PageFigure {
     pub panels: Vec<PagePanel>,
     /// How the labels were found.
     pub labelling: Labelling,
+    /// Evidence, 0..=1, of a further border inside the panels that was left uncut.
+    pub spare_border: f64,
 }
 
 /// What lies on a page.
@@ -115,6 +119,9 @@ fn find_page_captions(
     if search.captions.is_empty() && !blocks.is_empty() {
         search_inside(engine, gray, sheet, &print.regions, &mut search)?;
     }
+    if search.captions.is_empty() && !blocks.is_empty() {
+        search_numbered(engine, gray, sheet, &print.regions, &mut search)?;
+    }
     Ok(search)
 }
 
@@ -134,7 +141,7 @@ fn figure(
         expected: (!labels.is_empty()).then_some(labels.len()),
         ..PartitionOptions::default()
     };
-    let parts = partition(sheet, blocks, min_side(sheet), &options);
+    let Partition { panels: parts, spare } = partition(sheet, blocks, min_side(sheet), &options);
     let boxes: Vec<Rect> = parts.iter().map(|p| sheet.to_page(&p.bbox)).collect();
     let places: Vec<Rect> = parts.iter().map(|p| sheet.to_upright(&p.bbox)).collect();
     let marks: Vec<Rect> = print.marks.iter().map(|m| sheet.to_upright(m)).collect();
@@ -152,6 +159,7 @@ fn figure(
             language: c.language.clone(),
             confidence: c.confidence,
             lines: c.lines.clone(),
+            other_language_beside: c.other_language_beside,
         }),
         panels: parts
             .iter()
@@ -166,5 +174,6 @@ fn figure(
             })
             .collect(),
         labelling,
+        spare_border: spare,
     })
 }

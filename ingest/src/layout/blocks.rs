@@ -26,6 +26,7 @@ pub fn find_blocks(sheet: &Sheet) -> Vec<Rect> {
     let least = min_side(sheet);
     let sparse_least = (sheet.width().min(sheet.height()) as f64 * MIN_SPARSE_SHARE) as i32;
     let mut blocks: Vec<Rect> = Vec::new();
+    let mut photographs: Vec<Rect> = Vec::new();
     for component in components(&sheet.ink, sheet.width(), &sheet.bounds()) {
         let bbox = component.bbox;
         let fill = component.pixels as f64 / bbox.area().max(1) as f64;
@@ -40,11 +41,69 @@ pub fn find_blocks(sheet: &Sheet) -> Vec<Rect> {
         let bbox = shave(sheet, &bbox);
         if bbox.short_side() >= floor {
             blocks.push(bbox);
+            if fill >= SOLID_FILL {
+                photographs.push(bbox);
+            }
         }
     }
+    blocks.extend(find_cards(sheet, &photographs, sparse_least.max(least)));
     merge_overlapping(&mut blocks);
     blocks.sort_by_key(|b| (b.y0, b.x0));
     blocks
+}
+
+/// Side of the squares whose mean colour is compared with the paper, sheet pixels.
+const CELL: i32 = 4;
+
+/// Charts without a frame whose ground is a little lighter or darker than the page:
+/// rectangles of another shade with thin lines in them, clear of the photographs.
+fn find_cards(sheet: &Sheet, photographs: &[Rect], least: i32) -> Vec<Rect> {
+    /// Difference from the paper that noise and JPEG do not reach in the mean of a cell, levels.
+    const OTHER_SHADE: f64 = 6.0;
+    /// Share of its box that a rectangle fills.
+    const FILL: f64 = 0.88;
+    /// Share of ink: an empty ground has less, a photograph more.
+    const LINES: std::ops::Range<f64> = 0.003..0.3;
+    let (width, height) = (sheet.width() as i32 / CELL, sheet.height() as i32 / CELL);
+    let shade = |cx: i32, cy: i32| -> f64 {
+        let mut sum = [0.0; 3];
+        for y in cy * CELL..(cy + 1) * CELL {
+            for x in cx * CELL..(cx + 1) * CELL {
+                let pixel = sheet.image.get_pixel(x as u32, y as u32).0;
+                for (total, value) in sum.iter_mut().zip(pixel) {
+                    *total += f64::from(value);
+                }
+            }
+        }
+        (0..3)
+            .map(|c| (sum[c] / f64::from(CELL * CELL) - f64::from(sheet.paper[c])).abs())
+            .fold(0.0, f64::max)
+    };
+    let mut mask: Vec<bool> = (0..width * height)
+        .map(|i| shade(i % width, i / width) >= OTHER_SHADE)
+        .collect();
+    for photograph in photographs {
+        let Rect { x0, y0, x1, y1 } = photograph.grown(CELL);
+        for cy in (y0 / CELL).max(0)..(y1 / CELL + 1).min(height) {
+            for cx in (x0 / CELL).max(0)..(x1 / CELL + 1).min(width) {
+                mask[(cy * width + cx) as usize] = false;
+            }
+        }
+    }
+    let ink_share = |r: &Rect| {
+        let ink = (r.y0..r.y1)
+            .flat_map(|y| (r.x0..r.x1).map(move |x| (x, y)))
+            .filter(|&(x, y)| sheet.has_ink(x, y))
+            .count();
+        ink as f64 / r.area().max(1) as f64
+    };
+    components(&mask, width.max(0) as usize, &Rect::new(0, 0, width, height))
+        .into_iter()
+        .filter(|c| c.bbox.short_side() * CELL >= least && c.pixels as f64 >= FILL * c.bbox.area() as f64)
+        .map(|c| Rect::new(c.bbox.x0 * CELL, c.bbox.y0 * CELL, c.bbox.x1 * CELL, c.bbox.y1 * CELL))
+        .filter(|card| LINES.contains(&ink_share(card)))
+        .filter(|card| photographs.iter().all(|p| p.intersection(card).is_empty()))
+        .collect()
 }
 
 /// Takes off sides whose lines hold almost no ink: an arrow or a letter that

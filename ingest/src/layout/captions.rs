@@ -6,7 +6,7 @@ use super::geometry::{Rect, hull};
 use super::sheet::Sheet;
 use super::text::TextRegion;
 use crate::caption::start::{find_caption_start, same_figure};
-use crate::ocr::join::{join_lines, language_of};
+use crate::ocr::join::{is_han, join_lines, language_of};
 use crate::ocr::read::{read_line, read_region};
 use crate::ocr::{OcrEngine, OcrError, OcrLine, mean_confidence};
 
@@ -30,6 +30,8 @@ pub struct CaptionRegion {
     pub confidence: f32,
     /// OCR lines, boxes in pixels of the upright page.
     pub lines: Vec<OcrLine>,
+    /// Print in another language stands beside it that is no caption.
+    pub other_language_beside: bool,
 }
 
 /// What the regions of a page turned out to be.
@@ -49,19 +51,44 @@ pub fn find_captions(
     regions: &[TextRegion],
 ) -> Result<CaptionSearch, OcrError> {
     let mut search = CaptionSearch::default();
+    let mut others: Vec<(usize, String)> = Vec::new();
     for (index, region) in regions.iter().enumerate() {
         let Some(lines) = read_candidate(engine, page, sheet, region)? else {
             search.other_regions.push(index);
             continue;
         };
+        let text: Vec<String> = lines.iter().map(|l| l.text.clone()).collect();
         let found = cut_captions(sheet, lines);
         if found.is_empty() {
             search.other_regions.push(index);
+            others.push((index, text.join("\n")));
         }
         search.captions.extend(found);
     }
     search.captions = join_same_figures(std::mem::take(&mut search.captions));
+    for (index, text) in others {
+        note_other_language(&mut search.captions, &regions[index], &text);
+    }
     Ok(search)
+}
+
+/// In a bilingual book one of the two captions may be read so badly that it does
+/// not begin like one: the other must not pass for the whole.
+fn note_other_language(captions: &mut [CaptionRegion], region: &TextRegion, text: &str) {
+    /// Shorter print is a running head or a page number.
+    const LEAST_CHARS: usize = 12;
+    if text.chars().filter(|c| !c.is_whitespace()).count() < LEAST_CHARS {
+        return;
+    }
+    let language = language_of(text);
+    let line = region.lines.iter().map(Rect::height).max().unwrap_or(0);
+    for caption in captions {
+        let beside = region.bbox.gap_y(&caption.bbox) <= line
+            && 2 * region.bbox.overlap_x(&caption.bbox) > region.bbox.width().min(caption.bbox.width());
+        if beside && caption.language != "zh+en" && caption.language != language {
+            caption.other_language_beside = true;
+        }
+    }
 }
 
 /// Reads every line of the regions named, wherever a caption might begin in them.
@@ -85,6 +112,34 @@ pub fn search_inside(
             search.other_regions.retain(|&i| i != index);
             search.captions.extend(found);
         }
+    }
+    search.captions = join_same_figures(std::mem::take(&mut search.captions));
+    Ok(())
+}
+
+/// On a page with pictures but no caption, print that begins with a bare figure
+/// number is a caption whose 图 was not read.
+pub fn search_numbered(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    sheet: &Sheet,
+    regions: &[TextRegion],
+    search: &mut CaptionSearch,
+) -> Result<(), OcrError> {
+    for index in std::mem::take(&mut search.other_regions) {
+        let mut lines = read_all(engine, page, sheet, &regions[index], None)?;
+        if let Some(first) = lines.first_mut()
+            && begins_with_number(&first.text)
+            && first.text.chars().any(is_han)
+        {
+            let from = first.text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+            first.text = format!("图{}", &first.text[from..]);
+        }
+        let found = cut_captions(sheet, lines);
+        if found.is_empty() {
+            search.other_regions.push(index);
+        }
+        search.captions.extend(found);
     }
     search.captions = join_same_figures(std::mem::take(&mut search.captions));
     Ok(())
@@ -227,6 +282,7 @@ pub fn caption_of(sheet: &Sheet, figure_no: Option<String>, lines: Vec<OcrLine>)
         figure_no,
         confidence: mean_confidence(lines.iter().map(|l| (l.text.as_str(), l.confidence))),
         lines,
+        other_language_beside: false,
     })
 }
 

@@ -4,6 +4,8 @@
 //! panels are missing and left alone once the number is reached. Strong
 //! evidence is never overruled; the caller sees the two numbers differ.
 
+use std::collections::HashMap;
+
 use super::cuts::{Axis, Cut, CutKind, dark_level, filling, find_cuts};
 use super::geometry::Rect;
 use super::sheet::Sheet;
@@ -42,6 +44,36 @@ pub struct Panel {
     pub confidence: f64,
 }
 
+/// The panels of a figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Partition {
+    /// In reading order.
+    pub panels: Vec<Panel>,
+    /// Evidence, 0..=1, of the best border that was left uncut.
+    pub spare: f64,
+}
+
+impl Partition {
+    /// Confidence of the least sure panel.
+    fn weakest(&self) -> f64 {
+        self.panels.iter().map(|p| p.confidence).fold(1.0, f64::min)
+    }
+
+    /// How well the borders are seen, and how much the panels look like pictures of
+    /// one figure: of like area, none much taller than wide or wider than 2 : 1.
+    fn likelihood(&self) -> f64 {
+        /// Width to height of the tallest and the widest picture that is nothing unusual.
+        const USUAL: (f64, f64) = (0.7, 2.2);
+        let areas = self.panels.iter().map(|p| p.bbox.area() as f64);
+        let (small, large) = areas.fold((f64::INFINITY, 1.0_f64), |(s, l), a| (s.min(a), l.max(a)));
+        let shape = self.panels.iter().map(|p| {
+            let aspect = f64::from(p.bbox.width()) / f64::from(p.bbox.height().max(1));
+            (aspect / USUAL.0).min(USUAL.1 / aspect.max(1e-6)).min(1.0)
+        });
+        self.weakest() * (small.min(large) / large).sqrt() * shape.fold(1.0, f64::min)
+    }
+}
+
 #[derive(Clone)]
 struct Node {
     bbox: Rect,
@@ -51,15 +83,23 @@ struct Node {
     dark: u8,
     /// The figure's own ground is black: what is cut off a panel's rim is not picture.
     on_dark: bool,
-    best: Option<Cut>,
+    /// Likely cuts, best first.
+    cuts: Vec<Cut>,
 }
 
 /// Cuts `blocks` (sheet boxes of one figure) into panels, in reading order.
 ///
 /// Best evidence first is wrong for some ragged figures (a column cut first hides
-/// the row below it). When the caption's number is missed, the other likely first
-/// cuts are tried, and the first that leads to the number is taken.
-pub fn partition(sheet: &Sheet, blocks: &[Rect], least: i32, options: &PartitionOptions) -> Vec<Panel> {
+/// the row below it). When the caption's number is missed, or met by a cut that
+/// nobody would make without it, other choices are tried, and of those that lead
+/// to the number the most likely one is taken.
+pub fn partition(sheet: &Sheet, blocks: &[Rect], least: i32, options: &PartitionOptions) -> Partition {
+    let mut search = Search {
+        sheet,
+        least,
+        options,
+        known: HashMap::new(),
+    };
     let roots: Vec<Node> = blocks
         .iter()
         .enumerate()
@@ -70,71 +110,110 @@ pub fn partition(sheet: &Sheet, blocks: &[Rect], least: i32, options: &Partition
                 confidence: 1.0,
                 dark: dark_level(sheet, bbox),
                 on_dark: false,
-                best: None,
+                cuts: Vec::new(),
             };
-            with_best_cut(sheet, whole, least)
+            search.with_cuts(whole)
         })
         .collect();
-    let first = cut_up(sheet, roots.clone(), least, options);
-    let Some(expected) = options.expected.filter(|n| *n != first.len()) else {
+    let first = search.cut_up(roots.clone(), &[]);
+    let Some(expected) = options.expected else {
         return first;
     };
-    let Some(largest) = (0..roots.len()).max_by_key(|&i| roots[i].bbox.area()) else {
+    if first.panels.len() == expected && first.weakest() >= options.threshold {
         return first;
-    };
-    for cut in likely_cuts(sheet, &roots[largest], least) {
-        if roots[largest].best.as_ref() == Some(&cut) || cut.score < options.weak_threshold {
-            continue;
-        }
-        let mut other = roots.clone();
-        other[largest].best = Some(Cut { score: FORCED, ..cut });
-        let panels = cut_up(sheet, other, least, options);
-        if panels.len() == expected {
-            return panels;
-        }
     }
-    first
-}
-
-/// Score of a cut that is tried before all others.
-const FORCED: f64 = 2.0;
-
-fn cut_up(sheet: &Sheet, mut nodes: Vec<Node>, least: i32, options: &PartitionOptions) -> Vec<Panel> {
-    while let Some((index, score)) = nodes
-        .iter()
-        .enumerate()
-        .filter_map(|(i, n)| n.best.as_ref().map(|cut| (i, cut.score)))
-        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
-    {
-        let seam = nodes[index].best.as_ref().is_some_and(|c| c.kind == CutKind::Seam);
-        let needed = match options.expected {
-            None => options.threshold,
-            Some(n) if nodes.len() < n => options.weak_threshold,
-            // Only a gutter is evidence enough against the caption.
-            Some(_) if seam => break,
-            Some(_) => options.strong_threshold,
-        };
-        if score < needed {
-            break;
-        }
-        let parent = nodes.swap_remove(index);
-        let Some(cut) = parent.best else { break };
-        let on_dark = parent.on_dark || is_dark_ground(&cut);
-        for part in split(&parent.bbox, &cut) {
-            let bbox = trim(sheet, &part, parent.dark, on_dark);
-            if bbox.short_side() >= least / 2 {
-                let part = Node {
-                    bbox,
-                    block: parent.block,
-                    confidence: parent.confidence.min(cut.score).min(1.0),
-                    dark: parent.dark,
-                    on_dark,
-                    best: None,
-                };
-                nodes.push(with_best_cut(sheet, part, least));
+    let mut best = first;
+    for begin in 0..TRIED {
+        for later in 0..expected.clamp(2, MOST_STEPS) {
+            let plan = [(0, begin), (later, usize::from(later > 0))];
+            let found = search.cut_up(roots.clone(), if later == 0 { &plan[..1] } else { &plan });
+            let better = best.panels.len() != expected || found.likelihood() > best.likelihood() + 1e-9;
+            if found.panels.len() == expected && better {
+                best = found;
             }
         }
     }
+    best
+}
+
+/// Steps at which another cut than the best is tried.
+const MOST_STEPS: usize = 8;
+
+/// What a search for panels goes by, and the cuts it has already looked for.
+struct Search<'a> {
+    sheet: &'a Sheet,
+    least: i32,
+    options: &'a PartitionOptions,
+    /// By box, block and ground: the box that remains and its likely cuts.
+    known: HashMap<([i32; 4], usize, bool), (Rect, Vec<Cut>)>,
+}
+
+impl Search<'_> {
+    fn with_cuts(&mut self, node: Node) -> Node {
+        let key = (node.bbox.to_array(), node.block, node.on_dark);
+        if let Some((bbox, cuts)) = self.known.get(&key) {
+            return Node {
+                bbox: *bbox,
+                cuts: cuts.clone(),
+                ..node
+            };
+        }
+        let node = with_cuts(self.sheet, node, self.least);
+        self.known.insert(key, (node.bbox, node.cuts.clone()));
+        node
+    }
+
+    /// Cuts while there is evidence. `plan` names steps at which another cut than the best is made.
+    fn cut_up(&mut self, mut nodes: Vec<Node>, plan: &[(usize, usize)]) -> Partition {
+        let options = self.options;
+        let mut spare: f64 = 0.0;
+        for step in 0.. {
+            let best = nodes
+                .iter()
+                .enumerate()
+                .filter_map(|(i, n)| n.cuts.first().map(|cut| (i, cut.score)))
+                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            let Some((index, score)) = best else { break };
+            let choice = plan.iter().find(|(at, _)| *at == step).map_or(0, |(_, choice)| *choice);
+            let cut = match nodes[index].cuts.get(choice) {
+                Some(cut) if choice == 0 || cut.score >= options.weak_threshold => cut.clone(),
+                // There is no other choice here: the plan leads nowhere new.
+                _ => nodes[index].cuts[0].clone(),
+            };
+            let needed = match options.expected {
+                None => options.threshold,
+                Some(n) if nodes.len() < n => options.weak_threshold,
+                // Only a gutter is evidence enough against the caption.
+                Some(_) if cut.kind == CutKind::Seam => f64::INFINITY,
+                Some(_) => options.strong_threshold,
+            };
+            if cut.score < needed {
+                spare = score;
+                break;
+            }
+            let parent = nodes.swap_remove(index);
+            let on_dark = parent.on_dark || is_dark_ground(&cut);
+            for part in split(&parent.bbox, &cut) {
+                let bbox = trim(self.sheet, &part, parent.dark, on_dark);
+                if bbox.short_side() >= self.least / 2 {
+                    let part = Node {
+                        bbox,
+                        block: parent.block,
+                        confidence: parent.confidence.min(cut.score).min(1.0),
+                        dark: parent.dark,
+                        on_dark,
+                        cuts: Vec::new(),
+                    };
+                    let part = self.with_cuts(part);
+                    nodes.push(part);
+                }
+            }
+        }
+        finish(nodes, spare)
+    }
+}
+
+fn finish(mut nodes: Vec<Node>, spare: f64) -> Partition {
     level_rows(&mut nodes);
     let mut panels: Vec<Panel> = nodes
         .into_iter()
@@ -144,7 +223,8 @@ fn cut_up(sheet: &Sheet, mut nodes: Vec<Node>, least: i32, options: &PartitionOp
         })
         .collect();
     reading_order(&mut panels, |p| p.bbox);
-    panels
+    tracing::debug!("{} panels, spare {spare:.2}", panels.len());
+    Partition { panels, spare }
 }
 
 /// Cuts of a region, best evidence first.
@@ -168,10 +248,6 @@ fn all_cuts(sheet: &Sheet, node: &Node, least: i32) -> Vec<Cut> {
 }
 
 /// The few best cuts that leave pictures on both sides, best first.
-fn likely_cuts(sheet: &Sheet, node: &Node, least: i32) -> Vec<Cut> {
-    likely_of(sheet, node, all_cuts(sheet, node, least), least)
-}
-
 fn likely_of(sheet: &Sheet, node: &Node, cuts: Vec<Cut>, least: i32) -> Vec<Cut> {
     let mut likely: Vec<Cut> = cuts
         .into_iter()
@@ -186,17 +262,17 @@ fn likely_of(sheet: &Sheet, node: &Node, cuts: Vec<Cut>, least: i32) -> Vec<Cut>
     likely
 }
 
-fn with_best_cut(sheet: &Sheet, node: Node, least: i32) -> Node {
+fn with_cuts(sheet: &Sheet, node: Node, least: i32) -> Node {
     let cuts = all_cuts(sheet, &node, least);
     let ground = cuts
         .iter()
         .find_map(|cut| beside_black(sheet, &node, cut))
         .filter(|lit| is_plausible(lit, least) && *lit != node.bbox);
     if let Some(bbox) = ground {
-        return with_best_cut(sheet, Node { bbox, ..node }, least);
+        return with_cuts(sheet, Node { bbox, ..node }, least);
     }
-    let best = likely_of(sheet, &node, cuts, least).into_iter().next();
-    Node { best, ..node }
+    let cuts = likely_of(sheet, &node, cuts, least);
+    Node { cuts, ..node }
 }
 
 /// Cuts compared by what they leave on both sides.
@@ -226,6 +302,8 @@ fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
     const DIM: f64 = 0.06;
     /// A part with more paper than this is a chart; charts are not cut.
     const CHART: f64 = 0.2;
+    /// Paper between black gutters is the inside of a chart, however thin its lines.
+    const SHEET: f64 = 0.5;
     /// Between light gutters stand pictures that fill their rectangles.
     const DENSE: f64 = 0.6;
     let extent = |r: &Rect| match cut.axis {
@@ -238,9 +316,10 @@ fn makes_pictures(sheet: &Sheet, node: &Node, cut: &Cut, least: i32) -> bool {
         .iter()
         .all(|p| is_plausible(p, least) && f64::from(extent(p)) >= SHARE * f64::from(extent(&node.bbox)));
     let least_light = if cut.kind == CutKind::Seam { DIM } else { LIT };
-    let lit = fillings
-        .iter()
-        .all(|f| f.content + f.paper >= least_light && f.content >= 0.02);
+    let lit = fillings.iter().all(|f| {
+        f.content + f.paper >= least_light
+            && (f.content >= 0.02 || (cut.kind == CutKind::DarkGutter && f.paper >= SHEET))
+    });
     let charts = fillings.iter().filter(|f| f.paper > CHART).count();
     let dense = fillings.iter().all(|f| f.content >= DENSE);
     sized

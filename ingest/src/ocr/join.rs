@@ -58,6 +58,7 @@ pub fn line_of(words: Vec<OcrWord>) -> OcrLine {
         });
     OcrLine {
         text: join_words(&words),
+        raw: None,
         bbox,
         confidence: mean_confidence(words.iter().map(|w| (w.text.as_str(), w.confidence))),
         words,

@@ -9,16 +9,19 @@ pub mod circled;
 pub mod join;
 pub mod prepare;
 pub mod read;
+pub mod repair;
 pub mod replay;
 pub mod tesseract;
 
 /// Which language models read a region.
 ///
-/// `chi_sim+eng` gives no spurious spaces between Chinese characters,
-/// `eng+chi_sim` many, so Chinese comes first wherever it may occur.
+/// Chinese is read with `chi_sim` alone: it knows Latin letters and figures too, and
+/// beside `eng` it loses whole stretches of Chinese to Latin capitals. Lines of
+/// English in a Chinese region are read again with `eng`. Measurements are in
+/// `docs/decisions/0210-chinese-is-read-alone.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Languages {
-    /// `chi_sim+eng`: Chinese, or Chinese and English mixed.
+    /// `chi_sim`: Chinese, or Chinese with Latin words in it.
     Chinese,
     /// `eng`: English alone.
     English,
@@ -54,8 +57,11 @@ pub struct OcrWord {
 /// A line of text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OcrLine {
-    /// Words joined, without blanks between Chinese characters.
+    /// Words joined, without blanks between Chinese characters, look-alikes put right.
     pub text: String,
+    /// What was read, where [`repair`] changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
     /// Box in pixels of the image given.
     pub bbox: [i32; 4],
     /// Mean confidence of its words weighted by length, 0..=1.

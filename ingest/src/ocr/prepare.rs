@@ -3,12 +3,15 @@
 
 use image::{GrayImage, Luma, RgbImage, imageops};
 
+use super::Languages;
 use crate::layout::geometry::Rect;
 
 /// Blank rim around the text; Tesseract loses characters that touch the border.
 const RIM: u32 = 12;
-/// Line height (ascender to descender) up to which a region is enlarged, pixels.
-const SMALL_PRINT: f32 = 30.0;
+/// Line height (ascender to descender) up to which English is enlarged, pixels.
+const SMALL_LATIN: f32 = 30.0;
+/// The same for Chinese, whose reading does not gain from it above this height.
+const SMALL_CHINESE: f32 = 19.0;
 /// Line height aimed at when enlarging, pixels.
 const GOOD_PRINT: f32 = 40.0;
 
@@ -39,7 +42,7 @@ pub fn to_gray(image: &RgbImage) -> GrayImage {
 }
 
 /// Cuts `rect` out of `page`. `line_height` is the print's height in pixels, when known.
-pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>) -> Prepared {
+pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>, languages: Languages) -> Prepared {
     let rect = rect.clipped(page.width(), page.height());
     let cut = imageops::crop_imm(
         page,
@@ -56,8 +59,12 @@ pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>) -> Prepa
         let v = v.clamp(0.0, 255.0) as u8;
         Luma([if dark_ground { 255 - v } else { v }])
     });
+    let small = match languages {
+        Languages::Chinese => SMALL_CHINESE,
+        Languages::English => SMALL_LATIN,
+    };
     let scale = match line_height {
-        Some(h) if h > 4.0 && h < SMALL_PRINT => (GOOD_PRINT / h).clamp(1.0, 3.0),
+        Some(h) if h > 4.0 && h < small => (GOOD_PRINT / h).clamp(1.0, 3.0),
         _ => 1.0,
     };
     let enlarged = if scale > 1.01 {
@@ -118,7 +125,7 @@ mod tests {
                 60
             }])
         });
-        let ready = prepare(&page, &Rect::new(0, 0, 60, 40), Some(50.0));
+        let ready = prepare(&page, &Rect::new(0, 0, 60, 40), Some(50.0), Languages::English);
         assert_eq!(ready.image.dimensions(), (84, 64));
         assert_eq!(ready.image.get_pixel(40, 20).0, [255]);
         assert!(ready.image.get_pixel(33, 30).0[0] < 20);
@@ -128,7 +135,7 @@ mod tests {
     #[test]
     fn small_print_is_enlarged_and_boxes_come_back() {
         let page = GrayImage::from_pixel(200, 50, Luma([255]));
-        let ready = prepare(&page, &Rect::new(10, 5, 110, 35), Some(20.0));
+        let ready = prepare(&page, &Rect::new(10, 5, 110, 35), Some(20.0), Languages::English);
         assert_eq!(ready.image.dimensions(), (224, 84));
         assert_eq!(ready.to_source([12, 12, 212, 72]), [10, 5, 110, 35]);
     }

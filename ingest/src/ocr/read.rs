@@ -5,6 +5,7 @@ use image::GrayImage;
 use super::circled::{find_circled, paint_over, put_back};
 use super::join::{is_han, join_lines, language_of};
 use super::prepare::{Prepared, prepare};
+use super::repair::repair_lines;
 use super::{Languages, Mode, OcrEngine, OcrError, OcrLine, OcrText};
 use crate::layout::geometry::Rect;
 
@@ -70,7 +71,9 @@ pub fn read_region(
         }
     }
     let text = recognize(engine, page, rect, height, Languages::Chinese, &Mode::Block)?;
-    Ok(RegionText::new(reread_english(engine, page, height, text.lines)?))
+    let mut lines = reread_english(engine, page, height, text.lines)?;
+    repair_lines(&mut lines, Languages::Chinese);
+    Ok(RegionText::new(lines))
 }
 
 /// Reads one line, to see how a region begins and in which language.
@@ -85,7 +88,8 @@ pub fn read_line(
     if looks_english(&english, SURELY_ENGLISH) {
         return Ok((Languages::English, english.lines.into_iter().next()));
     }
-    let chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
+    let mut chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
+    repair_lines(&mut chinese.lines, Languages::Chinese);
     Ok((Languages::Chinese, chinese.lines.into_iter().next()))
 }
 
@@ -99,11 +103,14 @@ fn reread_english(
 ) -> Result<Vec<OcrLine>, OcrError> {
     /// A line with more Chinese characters than this is Chinese.
     const STRAY: usize = 1;
+    /// Letters of a line that may hold a few more of them.
+    const LONG: usize = 25;
     let latin: Vec<bool> = lines
         .iter()
         .map(|l| {
             let letters = l.text.chars().filter(|c| c.is_alphanumeric()).count();
-            l.text.chars().filter(|c| is_han(*c)).count() <= STRAY && letters >= 3
+            let han = l.text.chars().filter(|c| is_han(*c)).count();
+            (han <= STRAY && letters >= 3) || (han <= 3 * STRAY && letters >= LONG)
         })
         .collect();
     let mut out: Vec<OcrLine> = Vec::new();
@@ -146,10 +153,16 @@ fn recognize(
     languages: Languages,
     mode: &Mode,
 ) -> Result<OcrText, OcrError> {
-    let mut ready = prepare(page, rect, height);
+    let mut ready = prepare(page, rect, height, languages);
     // Circled digits stand in running text only; a trial of one line can do without.
+    // They are small, so print that holds them is enlarged as Latin print is.
     let circled = if *mode == Mode::Block {
-        find_circled(engine, &ready.image)?
+        let large = prepare(page, rect, height, Languages::English);
+        let circled = find_circled(engine, &large.image)?;
+        if !circled.is_empty() {
+            ready = large;
+        }
+        circled
     } else {
         Vec::new()
     };

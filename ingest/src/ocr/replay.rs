@@ -48,6 +48,7 @@ impl OcrEngine for ReplayEngine {
 pub fn line(text: &str, bbox: [i32; 4], confidence: f32) -> OcrLine {
     OcrLine {
         text: text.to_owned(),
+        raw: None,
         bbox,
         confidence,
         words: vec![OcrWord {

@@ -21,8 +21,6 @@ pub struct TesseractEngine {
 
 impl TesseractEngine {
     /// Checks that both language models load, then makes an engine.
-    ///
-    /// `chi_sim+eng` opens without complaint when `chi_sim` is missing, so each is tried alone.
     pub fn new() -> Result<Self, OcrError> {
         open(ENGLISH.0)?;
         open(CHINESE.0)?;
@@ -31,21 +29,19 @@ impl TesseractEngine {
 
     fn slot(&mut self, languages: Languages) -> (&mut Option<Tesseract>, &'static str) {
         match languages {
-            Languages::Chinese => (&mut self.chinese, "chi_sim+eng"),
-            Languages::English => (&mut self.english, "eng"),
+            Languages::Chinese => (&mut self.chinese, CHINESE.0),
+            Languages::English => (&mut self.english, ENGLISH.0),
         }
     }
 }
 
 fn open(languages: &'static str) -> Result<Tesseract, OcrError> {
-    let (language, packages) = if languages.starts_with(CHINESE.0) {
-        CHINESE
-    } else {
-        ENGLISH
-    };
+    let (language, packages) = if languages == CHINESE.0 { CHINESE } else { ENGLISH };
     Tesseract::new(None, Some(languages))
         .ok()
         .and_then(|handle| handle.set_variable("debug_file", "/dev/null").ok())
+        // Regions come dark on light: reading doubtful words once more inverted is lost time.
+        .and_then(|handle| handle.set_variable("tessedit_do_invert", "0").ok())
         .ok_or(OcrError::Language { language, packages })
 }
 
@@ -78,6 +74,6 @@ impl OcrEngine for TesseractEngine {
     }
 
     fn name(&self) -> String {
-        "tesseract-5/chi_sim+eng".to_owned()
+        "tesseract-5/chi_sim,eng".to_owned()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::analyse::analyse_page;
 use crate::layout::geometry::Rect;
 use crate::modality::ModalityModel;
-use crate::ocr::{OcrEngine, OcrError};
+use crate::ocr::{OcrEngine, OcrError, OcrLine};
 use crate::page::Page;
 use crate::quality::{difference_hash, quality_flags};
 
@@ -27,6 +27,9 @@ pub struct FigureContent {
     pub caption: Option<CaptionContent>,
     /// Panels in reading order.
     pub panels: Vec<PanelContent>,
+    /// Evidence, 0..=1, of a further border inside the panels that was left uncut.
+    #[serde(default)]
+    pub spare_border: f64,
 }
 
 /// A caption as read.
@@ -38,6 +41,10 @@ pub struct CaptionContent {
     pub figure_no: Option<String>,
     /// Mean OCR confidence, 0..=1.
     pub confidence: f32,
+    /// Confidence of the least sure line, 0..=1.
+    pub worst_line: f32,
+    /// Print in another language stands beside the caption and is not part of it.
+    pub other_language_beside: bool,
     /// Page pixels.
     pub bbox: [i32; 4],
 }
@@ -76,10 +83,13 @@ pub fn analyse(engine: &mut dyn OcrEngine, page: &Page, model: &ModalityModel) -
         .figures
         .into_iter()
         .map(|figure| FigureContent {
+            spare_border: figure.spare_border,
             caption: figure.caption.map(|c| CaptionContent {
                 text: c.text,
                 figure_no: c.figure_no,
                 confidence: c.confidence,
+                worst_line: worst_line(&c.lines),
+                other_language_beside: c.other_language_beside,
                 bbox: c.bbox.to_array(),
             }),
             panels: figure
@@ -91,7 +101,7 @@ pub fn analyse(engine: &mut dyn OcrEngine, page: &Page, model: &ModalityModel) -
                         bbox: panel.bbox.to_array(),
                         printed: panel.printed.map(|p| p.label),
                         border_confidence: panel.confidence,
-                        modality_scores: model.classify(&picture).scores,
+                        modality_scores: model.classify(&without_rim(&picture)).scores,
                         quality_flags: quality_flags(&picture),
                         difference_hash: format!("{:016x}", difference_hash(&picture)),
                     }
@@ -103,6 +113,28 @@ pub fn analyse(engine: &mut dyn OcrEngine, page: &Page, model: &ModalityModel) -
         notes: page.notes.clone(),
         figures,
     })
+}
+
+/// A picture without its outermost pixels, where paper or a neighbour may show:
+/// a white rim of a few pixels makes an angiogram look like a chart.
+fn without_rim(picture: &RgbImage) -> RgbImage {
+    /// Share of each side that is left out.
+    const RIM: f64 = 0.02;
+    let (width, height) = picture.dimensions();
+    let off = |side: u32| (f64::from(side) * RIM).round() as u32;
+    let (dx, dy) = (off(width), off(height));
+    imageops::crop_imm(picture, dx, dy, width - 2 * dx, height - 2 * dy).to_image()
+}
+
+/// Confidence of the least sure line that has some length, 1 without one.
+fn worst_line(lines: &[OcrLine]) -> f32 {
+    /// Shorter lines tell nothing.
+    const LEAST_CHARS: usize = 6;
+    lines
+        .iter()
+        .filter(|l| l.text.chars().filter(|c| !c.is_whitespace()).count() >= LEAST_CHARS)
+        .map(|l| l.confidence)
+        .fold(1.0, f32::min)
 }
 
 fn cut(page: &RgbImage, [x0, y0, x1, y1]: [i32; 4]) -> RgbImage {

@@ -43,8 +43,12 @@ mod doubt {
     pub const SPLIT: f32 = 0.6;
     /// Mean OCR confidence of the caption.
     pub const OCR: f32 = 0.6;
-    /// Borders of the panel.
-    pub const BORDER: f64 = 0.4;
+    /// The least sure line of the caption.
+    pub const LINE: f32 = 0.5;
+    /// Borders of the panels: below this they are drawn only because the caption names so many.
+    pub const BORDER: f64 = 0.48;
+    /// Evidence of a border that was left uncut because the caption names no more.
+    pub const SPARE: f64 = 0.6;
     /// Modality.
     pub const MODALITY: f64 = 0.5;
 }
@@ -151,13 +155,9 @@ fn pair_figure(context: &Context<'_>, figure: &FigureContent, name: &str, crops:
             (texts, vec!["no caption was found for the picture".to_owned()])
         }
     };
-    if let Some(caption) = &figure.caption
-        && caption.confidence < doubt::OCR
-    {
-        reasons.push(format!(
-            "the caption was read with confidence {:.2} only",
-            caption.confidence
-        ));
+    reasons.extend(doubtful_picture(figure));
+    if let Some(caption) = &figure.caption {
+        reasons.extend(doubtful_reading(caption));
     }
     let start = page.rows.len();
     for (index, ((panel, crop), text)) in figure.panels.iter().zip(crops).zip(texts).enumerate() {
@@ -209,6 +209,45 @@ fn pair_figure(context: &Context<'_>, figure: &FigureContent, name: &str, crops:
         page.ledger
             .push(entry(format!("{place}/caption"), "caption", state, why, None));
     }
+}
+
+/// What is doubtful about the reading of a caption.
+fn doubtful_reading(caption: &CaptionContent) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if caption.confidence < doubt::OCR {
+        reasons.push(format!(
+            "the caption was read with confidence {:.2} only",
+            caption.confidence
+        ));
+    } else if caption.worst_line < doubt::LINE {
+        reasons.push(format!(
+            "a line of the caption was read with confidence {:.2} only",
+            caption.worst_line
+        ));
+    }
+    if caption.other_language_beside {
+        reasons.push("print in another language beside the caption was not recognised as part of it".to_owned());
+    }
+    reasons
+}
+
+/// What is doubtful about the borders of a figure's panels. One wrong border
+/// shifts the letters of all panels, so it concerns the whole figure.
+fn doubtful_picture(figure: &FigureContent) -> Vec<String> {
+    let weakest = figure.panels.iter().map(|p| p.border_confidence).fold(1.0, f64::min);
+    let mut reasons = Vec::new();
+    if weakest < doubt::BORDER {
+        reasons.push(format!(
+            "a border between panels was found with confidence {weakest:.2} only"
+        ));
+    }
+    if figure.spare_border >= doubt::SPARE {
+        reasons.push(format!(
+            "the panels may hold one more border (evidence {:.2}) than the caption asks for",
+            figure.spare_border
+        ));
+    }
+    reasons
 }
 
 /// Texts of the panels in their order, and what is doubtful about the figure.
@@ -284,12 +323,6 @@ fn row(
     let [x0, y0, x1, y1] = panel.bbox;
     let verdict = Verdict::from_scores(panel.modality_scores);
     let mut reasons = figure_reasons.to_vec();
-    if panel.border_confidence < doubt::BORDER {
-        reasons.push(format!(
-            "the panel's borders were found with confidence {:.2} only",
-            panel.border_confidence
-        ));
-    }
     if verdict.confidence() < doubt::MODALITY {
         reasons.push(format!("the modality is unsure ({:.2})", verdict.confidence()));
     }
