@@ -46,10 +46,35 @@ pub fn find_blocks(sheet: &Sheet) -> Vec<Rect> {
             }
         }
     }
-    blocks.extend(find_cards(sheet, &photographs, sparse_least.max(least)));
+    let framed: Vec<Rect> = blocks.iter().filter(|b| is_framed(sheet, b)).copied().collect();
+    let cards = find_cards(sheet, &photographs, sparse_least.max(least));
+    // A whole figure may stand on a ground of its own: its framed charts are the pictures then.
+    blocks.extend(cards.into_iter().filter(|card| {
+        let holds = |f: &Rect| card.contains(f) && 10 * f.area() < 9 * card.area();
+        !framed.iter().any(holds)
+    }));
     merge_overlapping(&mut blocks);
     blocks.sort_by_key(|b| (b.y0, b.x0));
     blocks
+}
+
+/// True when lines run along at least three sides of the box.
+fn is_framed(sheet: &Sheet, bbox: &Rect) -> bool {
+    /// Share of a side that its line covers.
+    const LINE: f64 = 0.7;
+    /// Lines at most this far inside count, sheet pixels.
+    const INSIDE: i32 = 3;
+    let row =
+        |y: i32| (bbox.x0..bbox.x1).filter(|&x| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.width().max(1));
+    let column =
+        |x: i32| (bbox.y0..bbox.y1).filter(|&y| sheet.has_ink(x, y)).count() as f64 / f64::from(bbox.height().max(1));
+    let sides = [
+        (bbox.y0..bbox.y0 + INSIDE).any(|y| row(y) >= LINE),
+        (bbox.y1 - INSIDE..bbox.y1).any(|y| row(y) >= LINE),
+        (bbox.x0..bbox.x0 + INSIDE).any(|x| column(x) >= LINE),
+        (bbox.x1 - INSIDE..bbox.x1).any(|x| column(x) >= LINE),
+    ];
+    sides.iter().filter(|s| **s).count() >= 3
 }
 
 /// Side of the squares whose mean colour is compared with the paper, sheet pixels.
@@ -149,5 +174,44 @@ fn merge_overlapping(blocks: &mut Vec<Rect>) {
             }
             None => index += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    /// A tinted page with a white chart of two lines; `framed` draws its frame, `ground` is the white rectangle.
+    fn page(ground: Rect, chart: Rect, framed: bool) -> RgbImage {
+        RgbImage::from_fn(1000, 800, |x, y| {
+            let (x, y) = (x as i32, y as i32);
+            let inside = |r: &Rect| x >= r.x0 && x < r.x1 && y >= r.y0 && y < r.y1;
+            let rim = inside(&chart) && !inside(&chart.grown(-3));
+            let line = inside(&chart.grown(-40)) && (y - chart.y0) % 90 < 4;
+            if (framed && rim) || line {
+                Rgb([20, 20, 20])
+            } else if inside(&ground) || inside(&chart) {
+                Rgb([255, 255, 255])
+            } else {
+                Rgb([253, 249, 238])
+            }
+        })
+    }
+
+    #[test]
+    fn charts_without_a_frame_are_told_by_their_ground() {
+        let chart = Rect::new(200, 160, 600, 560);
+        let blocks = find_blocks(&Sheet::new(&page(chart, chart, false)));
+        assert_eq!(blocks.len(), 1);
+        assert!(blocks[0].iou(&chart) > 0.9, "{:?}", blocks[0]);
+    }
+
+    #[test]
+    fn the_ground_of_a_figure_is_no_picture() {
+        let chart = Rect::new(300, 200, 600, 500);
+        let blocks = find_blocks(&Sheet::new(&page(Rect::new(60, 100, 940, 600), chart, true)));
+        assert_eq!(blocks.len(), 1);
+        assert!(blocks[0].iou(&chart) > 0.9, "{:?}", blocks[0]);
     }
 }
