@@ -72,7 +72,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         seeds: u64,
         /// Markdown page to write the table to.
-        #[arg(long, default_value = "docs/ablation.md")]
+        #[arg(long, default_value = "docs/ablation-results.md")]
         page: PathBuf,
         /// Train nothing; evaluate the runs that are finished and write the page.
         #[arg(long)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use eval::suite::ablation::Spread;
 use serde_json::Value;
+use trainer::ablation::{ROWS, Row};
 
 use super::step::{Step, run_step};
 
@@ -25,46 +26,10 @@ pub struct Ablation {
     pub seeds: u64,
 }
 
-/// One row of Table VII.
-struct Row {
-    key: &'static str,
-    semantic: bool,
-    textual: bool,
-    appearance: bool,
-    words: &'static str,
+/// The rows of Table VII, in its order.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(|row| row.table_row.is_some())
 }
-
-/// The paper's rows, in its order. The first has no MM-Retinal batch either: it is FLAIR's objective.
-static ROWS: [Row; 4] = [
-    Row {
-        key: "none",
-        semantic: false,
-        textual: false,
-        appearance: false,
-        words: "public sets alone",
-    },
-    Row {
-        key: "semantic",
-        semantic: true,
-        textual: false,
-        appearance: false,
-        words: "+ semantic knowledge",
-    },
-    Row {
-        key: "semantic-text",
-        semantic: true,
-        textual: true,
-        appearance: false,
-        words: "+ textual pretraining",
-    },
-    Row {
-        key: "all",
-        semantic: true,
-        textual: true,
-        appearance: true,
-        words: "+ appearance knowledge",
-    },
-];
 
 /// Columns of the page: method names and heading.
 const SETTINGS: [(&str, &[&str]); 3] = [
@@ -79,41 +44,38 @@ fn text(path: &Path) -> String {
 
 impl Ablation {
     fn run(&self, row: &Row, seed: u64) -> PathBuf {
-        self.out.join("runs").join(format!("{}-{seed}", row.key))
+        self.out.join("runs").join(format!("{}-{seed}", row.name))
     }
 
     /// The command that trains one row with one seed.
     fn training(&self, row: &Row, seed: u64) -> Step {
         let real = |part: &str| format!("{:?}", text(&self.real.join(part)));
-        let given = |on: bool, part: &str| if on { real(part) } else { "\"\"".to_owned() };
-        let settings = [
+        let mut settings = vec![
             format!("datasets=[{}]", real("dataset")),
             format!("tokenizer={}", real("runs/mlm/tokenizer")),
-            format!("mm={}", row.semantic),
-            format!("semantic={}", row.semantic),
-            format!("appearance={}", row.appearance),
-            format!("text_init={}", given(row.textual, "runs/mlm")),
-            format!("codebook_init={}", given(row.appearance, "runs/codebook")),
+            format!("text_init={}", real("runs/mlm")),
+            format!("codebook_init={}", real("runs/codebook")),
             "modality=\"CFP\"".to_owned(),
             "label_sets=[\"real-cfp\"]".to_owned(),
+        ];
+        settings.extend(row.set.iter().map(|change| (*change).to_owned()));
+        settings.extend([
             format!("steps={}", self.steps),
             "eval_every=0".to_owned(),
             format!("seed={seed}"),
-        ];
+        ]);
         let mut args = vec!["keepfit", "--config", "trainer/configs/small-keepfit.toml"];
         for setting in &settings {
             args.extend(["--set", setting]);
         }
         let out = text(&self.run(row, seed));
         args.extend(["--out", &out]);
-        Step::new(&format!("ablation-{}-{seed}", row.key), "trainer", &args)
+        Step::new(&format!("ablation-{}-{seed}", row.name), "trainer", &args)
     }
 
     /// Finished runs, row by row.
     fn finished(&self) -> Vec<(&'static Row, u64)> {
-        let all = ROWS
-            .iter()
-            .flat_map(|row| (1..=self.seeds).map(move |seed| (row, seed)));
+        let all = rows().flat_map(|row| (1..=self.seeds).map(move |seed| (row, seed)));
         all.filter(|(row, seed)| self.run(row, *seed).join("done.json").is_file())
             .collect()
     }
@@ -141,12 +103,12 @@ impl Ablation {
         for (row, seed) in finished {
             write!(
                 suite,
-                "\n[[model]]\nname = \"{key}, seed {seed}\"\nrun = \"runs/{key}-{seed}\"\n\
+                "\n[[model]]\nname = \"{name}, seed {seed}\"\nrun = \"runs/{name}-{seed}\"\n\
                  ablation = {{ semantic = {}, textual = {}, appearance = {} }}\n",
                 row.semantic,
                 row.textual,
                 row.appearance,
-                key = row.key
+                name = row.name
             )?;
         }
         Ok(format!("{suite}\n{sets}"))
@@ -170,10 +132,10 @@ impl Ablation {
                 );
             }
         }
-        let total = self.seeds * ROWS.len() as u64;
+        let total = self.seeds * rows().count() as u64;
         let mut number = 0;
         for seed in 1..=self.seeds {
-            for row in &ROWS {
+            for row in rows() {
                 number += 1;
                 let step = self.training(row, seed);
                 let state = if self.run(row, seed).join("done.json").is_file() {
@@ -224,13 +186,12 @@ impl Ablation {
              every difference between rows: what is not clearly larger says nothing.\n\n",
             self.steps, self.seeds
         );
-        let wanted = ROWS.len() as u64 * self.seeds;
+        let wanted = rows().count() as u64 * self.seeds;
         if (finished.len() as u64) < wanted {
-            let missing: Vec<String> = ROWS
-                .iter()
+            let missing: Vec<String> = rows()
                 .flat_map(|row| (1..=self.seeds).map(move |seed| (row, seed)))
-                .filter(|(row, seed)| !finished.iter().any(|(r, s)| r.key == row.key && s == seed))
-                .map(|(row, seed)| format!("{}-{seed}", row.key))
+                .filter(|(row, seed)| !finished.iter().any(|(r, s)| r.name == row.name && s == seed))
+                .map(|(row, seed)| format!("{}-{seed}", row.name))
                 .collect();
             writeln!(
                 page,
@@ -250,11 +211,11 @@ impl Ablation {
                 "## {heading}\n\n| row | semantic KI | textual pretraining | appearance KI | seeds | ACC | AUC | AUPR | AVG |\n\
                  | --- | :---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: |"
             )?;
-            for row in &ROWS {
+            for row in rows() {
                 let own: Vec<String> = finished
                     .iter()
-                    .filter(|(r, _)| r.key == row.key)
-                    .map(|(r, seed)| format!("{}, seed {seed}", r.key))
+                    .filter(|(r, _)| r.name == row.name)
+                    .map(|(r, seed)| format!("{}, seed {seed}", r.name))
                     .collect();
                 let mark = |on: bool| if on { "✓" } else { "✗" };
                 let cells: Vec<String> = ["acc", "auc", "aupr", "avg"]
@@ -264,7 +225,7 @@ impl Ablation {
                 writeln!(
                     page,
                     "| {} | {} | {} | {} | {} | {} |",
-                    row.words,
+                    row.name,
                     mark(row.semantic),
                     mark(row.textual),
                     mark(row.appearance),
@@ -277,7 +238,7 @@ impl Ablation {
         page.push_str(
             "## Commands\n\nOne of each row; the seed is the only difference between the runs of a row.\n\n```\n",
         );
-        for row in &ROWS {
+        for row in rows() {
             writeln!(page, "{}", self.training(row, 1).command_line())?;
         }
         writeln!(
@@ -330,15 +291,12 @@ mod tests {
     #[test]
     fn rows_differ_in_their_modules_alone() {
         let plan = plan(Path::new("x"));
-        let lines: Vec<String> = ROWS.iter().map(|r| plan.training(r, 1).command_line()).collect();
-        assert!(
-            lines[0].contains("mm=false") && lines[0].contains("text_init=\"\""),
-            "{}",
-            lines[0]
-        );
-        assert!(lines[1].contains("semantic=true") && lines[1].contains("appearance=false"));
-        assert!(lines[2].contains("text_init=\"x/real/runs/mlm\"") && lines[2].contains("codebook_init=\"\""));
-        assert!(lines[3].contains("codebook_init=\"x/real/runs/codebook\""));
+        let lines: Vec<String> = rows().map(|r| plan.training(r, 1).command_line()).collect();
+        assert_eq!(lines.len(), 4);
+        assert!(lines[0].contains("mm=false"), "{}", lines[0]);
+        assert!(lines[1].contains("semantic=true") && lines[1].contains("textual=false"));
+        assert!(lines[2].contains("textual=true") && lines[2].contains("appearance=false"));
+        assert!(lines[3].contains("appearance=true") && lines[3].contains("x/real/runs/codebook"));
     }
 
     #[test]
@@ -351,14 +309,8 @@ mod tests {
             page.contains("2 of 8 runs are finished") && page.contains("semantic-1"),
             "{page}"
         );
-        assert!(
-            page.contains("| public sets alone | ✗ | ✗ | ✗ | 2 | 55.0 ± 7.1 |"),
-            "{page}"
-        );
-        assert!(
-            page.contains("| + appearance knowledge | ✓ | ✓ | ✓ | 0 | – |"),
-            "{page}"
-        );
+        assert!(page.contains("| none | ✗ | ✗ | ✗ | 2 | 55.0 ± 7.1 |"), "{page}");
+        assert!(page.contains("| full | ✓ | ✓ | ✓ | 0 | – |"), "{page}");
     }
 
     #[test]
