@@ -139,13 +139,16 @@ pub fn partition(sheet: &Sheet, blocks: &[Rect], least: i32, options: &Partition
 /// Steps at which another cut than the best is tried.
 const MOST_STEPS: usize = 8;
 
+/// A node's box, its block, and whether its ground is dark.
+type Place = ([i32; 4], usize, bool);
+
 /// What a search for panels goes by, and the cuts it has already looked for.
 struct Search<'a> {
     sheet: &'a Sheet,
     least: i32,
     options: &'a PartitionOptions,
-    /// By box, block and ground: the box that remains and its likely cuts.
-    known: HashMap<([i32; 4], usize, bool), (Rect, Vec<Cut>)>,
+    /// The box that remains at a place, and its likely cuts.
+    known: HashMap<Place, (Rect, Vec<Cut>)>,
 }
 
 impl Search<'_> {
