@@ -8,14 +8,14 @@ use crate::rows::check_split;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// File name inside the dataset folder.
 pub const EDITS_FILE: &str = "edits.jsonl";
 
 /// The fields that a person may set.
-pub const EDITABLE: [&str; 10] = [
+pub const EDITABLE: [&str; 11] = [
     "caption_en",
     "caption_zh",
     "modality",
@@ -26,7 +26,19 @@ pub const EDITABLE: [&str; 10] = [
     "split_group",
     "licence",
     "review_status",
+    REJECTED,
 ];
+
+/// The field that takes a row out: its value is the reason. Emptied, the row
+/// comes back when its source is ingested again.
+pub const REJECTED: &str = "rejected";
+
+/// Where a text comes from that another program or person made out of the
+/// other language; such a text never takes the place of an original.
+pub const TRANSLATION: &str = "translation";
+
+/// The origins that an edit may name.
+const ORIGINS: [&str; 2] = ["person", TRANSLATION];
 
 /// Boxes that overlap at least this much (intersection over union) are the
 /// same panel, cut a little differently by another version of the program.
@@ -60,6 +72,12 @@ pub struct Edit {
     /// Finds the row when its id has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
+    /// Where a caption comes from: `person` (when absent) or `translation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// SHA-256 of the text that a translation renders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 impl Edit {
@@ -72,6 +90,14 @@ impl Edit {
             return Err("`id` is empty".to_owned());
         }
         let value = self.value.as_deref();
+        let is_caption = matches!(self.field.as_str(), "caption_en" | "caption_zh");
+        match self.origin.as_deref() {
+            Some(origin) if !ORIGINS.contains(&origin) => {
+                return Err(format!("origin `{origin}`; use {}", ORIGINS.join(" or ")));
+            }
+            Some(_) if !is_caption => return Err(format!("`{}` has no origin; leave it out", self.field)),
+            _ => {}
+        }
         match (self.field.as_str(), value) {
             ("modality", Some(word)) => word.parse::<crate::Modality>().map(drop).map_err(|e| e.to_string()),
             ("review_status", Some(word)) => word.parse::<ReviewStatus>().map(drop),
@@ -79,6 +105,7 @@ impl Edit {
             ("lang_original", Some(word)) if !["en", "zh"].contains(&word) => {
                 Err(format!("language `{word}`; use en or zh"))
             }
+            (REJECTED, Some(reason)) if reason.trim().is_empty() => Err("a row is rejected for a reason".to_owned()),
             ("modality" | "review_status" | "split" | "split_group", None) => {
                 Err(format!("`{}` cannot be empty", self.field))
             }
@@ -92,6 +119,9 @@ impl Edit {
 
     /// Sets the field; the edit must have passed [`Edit::check`].
     fn apply(&self, row: &mut PairRecord) {
+        if self.origin.as_deref() == Some(TRANSLATION) {
+            return self.translate(row);
+        }
         let value = self.value.clone();
         let person = value.as_ref().map(|_| "person".to_owned());
         match self.field.as_str() {
@@ -118,6 +148,26 @@ impl Edit {
         }
         row.review_status = ReviewStatus::Corrected;
     }
+
+    /// Fills an empty caption, or one that is a translation itself. The review
+    /// state stays, unless the translation comes with a doubt.
+    fn translate(&self, row: &mut PairRecord) {
+        let (text, origin) = match self.field.as_str() {
+            "caption_en" => (&mut row.caption_en, &mut row.caption_en_origin),
+            _ => (&mut row.caption_zh, &mut row.caption_zh_origin),
+        };
+        if text.is_some() && origin.as_deref() != Some(TRANSLATION) {
+            return;
+        }
+        text.clone_from(&self.value);
+        *origin = self.value.as_ref().map(|_| TRANSLATION.to_owned());
+        if let Some(doubt) = &self.reason
+            && !row.review_reasons.contains(doubt)
+        {
+            row.review_reasons.push(doubt.clone());
+            row.review_status = ReviewStatus::NeedsReview;
+        }
+    }
 }
 
 /// Appends a correction. It takes effect when rows are written next: by
@@ -126,17 +176,27 @@ impl Edit {
 /// # Errors
 /// The edit fails [`Edit::check`], or the file cannot be written.
 pub fn append(folder: &Path, edit: &Edit) -> Result<()> {
+    append_all(folder, std::slice::from_ref(edit))
+}
+
+/// Appends several corrections in one write: all of them or, when one is no
+/// good, none.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_all(folder: &Path, edits: &[Edit]) -> Result<()> {
+    if edits.is_empty() {
+        return Ok(());
+    }
     let path = folder.join(EDITS_FILE);
-    edit.check()
-        .map_err(|message| DatasetError::invalid(path.display().to_string(), message))?;
-    let mut line =
-        serde_json::to_string(edit).map_err(|e| DatasetError::invalid(path.display().to_string(), e.to_string()))?;
-    line.push('\n');
-    // A line that a killed run left unfinished must not swallow this one.
-    if let Ok(text) = fs::read(&path)
-        && !text.is_empty()
-        && !text.ends_with(b"\n")
-    {
+    let invalid = |message: String| DatasetError::invalid(path.display().to_string(), message);
+    let mut line = String::new();
+    for edit in edits {
+        edit.check().map_err(invalid)?;
+        line += &serde_json::to_string(edit).map_err(|e| invalid(e.to_string()))?;
+        line.push('\n');
+    }
+    if lacks_line_end(&path) {
         line.insert(0, '\n');
     }
     OpenOptions::new()
@@ -145,6 +205,18 @@ pub fn append(folder: &Path, edit: &Edit) -> Result<()> {
         .open(&path)
         .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
         .map_err(|e| DatasetError::io(&path, "append to", e).with_needed(line.len() as u64))
+}
+
+/// A line that a killed run left unfinished must not swallow the next one.
+fn lacks_line_end(path: &Path) -> bool {
+    let last = || -> std::io::Result<u8> {
+        let mut file = fs::File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut byte = [b'\n'];
+        file.read_exact(&mut byte)?;
+        Ok(byte[0])
+    };
+    last().is_ok_and(|byte| byte != b'\n')
 }
 
 /// All corrections of a folder, ready to be applied.
@@ -215,6 +287,29 @@ impl Edits {
         on_page.iter().filter(same_place).copied().collect()
     }
 
+    /// Why a person took this row out, given its matching edits; the last word counts.
+    #[must_use]
+    pub fn rejection(&self, matching: &[usize]) -> Option<String> {
+        let edit = matching
+            .iter()
+            .rev()
+            .map(|&at| &self.edits[at])
+            .find(|edit| edit.field == REJECTED)?;
+        let reason = edit.value.as_ref()?;
+        Some(match edit.editor.as_str() {
+            "" => format!("rejected by a person: {reason}"),
+            editor => format!("rejected by {editor}: {reason}"),
+        })
+    }
+
+    /// Whether the last word on the row `id` takes it out.
+    #[must_use]
+    pub fn is_rejected(&self, id: &str) -> bool {
+        self.by_id
+            .get(id)
+            .is_some_and(|matching| self.rejection(matching).is_some())
+    }
+
     /// Applies all matching edits; returns which.
     pub fn apply(&self, row: &mut PairRecord) -> Vec<usize> {
         let matching = self.matching(row);
@@ -239,6 +334,8 @@ mod tests {
             editor: "ann".to_owned(),
             reason: None,
             anchor: None,
+            origin: None,
+            of: None,
         }
     }
 
@@ -255,6 +352,9 @@ mod tests {
             ("split", Some("../x"), false),
             ("image_sha256", Some("0"), false),
             ("colour", Some("0"), false),
+            ("rejected", Some("a drawing"), true),
+            ("rejected", Some(" "), false),
+            ("rejected", None, true),
         ] {
             assert_eq!(edit("a", field, value).check().is_ok(), good, "{field} {value:?}");
         }
@@ -295,6 +395,54 @@ mod tests {
         assert_eq!(row.panel.as_deref(), Some("B"));
         let mut elsewhere = drawn_pair("book", 2);
         assert!(edits.apply(&mut elsewhere).is_empty());
+    }
+
+    #[test]
+    fn translations_never_replace_originals() {
+        let mut row = drawn_pair("book", 1);
+        let original = row.clone();
+        let translated = |field: &str, text: &str, doubt: Option<&str>| Edit {
+            origin: Some(TRANSLATION.to_owned()),
+            reason: doubt.map(str::to_owned),
+            ..edit(&original.id, field, Some(text))
+        };
+        let mut edits = Edits::default();
+        edits.add(translated("caption_en", "another text", None));
+        edits.add(translated("caption_zh", "黄斑区玻璃膜疣", None));
+        edits.apply(&mut row);
+        assert_eq!(row.caption_en, original.caption_en);
+        assert_eq!(row.caption_zh.as_deref(), Some("黄斑区玻璃膜疣"));
+        assert_eq!(row.caption_zh_origin.as_deref(), Some("translation"));
+        assert_eq!(row.review_status, ReviewStatus::Auto);
+        edits.add(translated("caption_zh", "黄斑区疣", Some("a term is missing")));
+        edits.add(edit(&original.id, "review_status", Some("approved")));
+        edits.apply(&mut row);
+        let once = row.clone();
+        edits.apply(&mut row);
+        assert_eq!(row, once, "applying twice changes nothing");
+        assert_eq!(row.caption_zh.as_deref(), Some("黄斑区疣"));
+        assert_eq!(row.review_status, ReviewStatus::Approved);
+        assert_eq!(row.review_reasons, ["a term is missing"]);
+        let mut bad = translated("modality", "CFP", None);
+        assert!(bad.check().is_err(), "only captions have an origin");
+        bad = translated("caption_en", "x", None);
+        bad.origin = Some("robot".to_owned());
+        assert!(bad.check().is_err());
+    }
+
+    #[test]
+    fn the_last_word_on_a_rejection_counts() {
+        let row = drawn_pair("book", 1);
+        let mut edits = Edits::default();
+        assert_eq!(edits.rejection(&edits.matching(&row)), None);
+        edits.add(edit(&row.id, REJECTED, Some("a drawing")));
+        assert_eq!(
+            edits.rejection(&edits.matching(&row)).as_deref(),
+            Some("rejected by ann: a drawing")
+        );
+        assert!(edits.is_rejected(&row.id));
+        edits.add(edit(&row.id, REJECTED, None));
+        assert!(!edits.is_rejected(&row.id));
     }
 
     #[test]

@@ -338,6 +338,8 @@ mod tests {
             editor: "ann".to_owned(),
             reason: Some("misread".to_owned()),
             anchor: None,
+            origin: None,
+            of: None,
         };
         append(folder.path(), &edit).unwrap();
         let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();

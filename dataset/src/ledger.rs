@@ -42,6 +42,17 @@ impl LedgerEntry {
     /// States whose input became a row (when `id` is given).
     pub const ROW_STATES: [&'static str; 3] = ["paired", "kept", "needs-review"];
 
+    /// How many inputs the line stands for: one, or `detail.count` where rejected
+    /// inputs of one kind share a line.
+    #[must_use]
+    pub fn inputs(&self) -> u64 {
+        let count = self.detail.as_ref().and_then(|detail| detail.get("count"));
+        match count.and_then(serde_json::Value::as_u64) {
+            Some(count) if self.id.is_none() => count,
+            _ => 1,
+        }
+    }
+
     /// Whether this input became the row `id`.
     #[must_use]
     pub fn is_row(&self) -> bool {
@@ -52,13 +63,13 @@ impl LedgerEntry {
 /// Counts by kind, then state.
 pub type LedgerTotals = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Adds one entry to the totals.
+/// Adds the inputs of one entry to the totals.
 pub fn count(totals: &mut LedgerTotals, entry: &LedgerEntry) {
     *totals
         .entry(entry.kind.clone())
         .or_default()
         .entry(entry.state.clone())
-        .or_default() += 1;
+        .or_default() += entry.inputs();
 }
 
 /// A ledger line with the table it belongs to.
@@ -174,6 +185,18 @@ mod tests {
                 ("b", "p2.png")
             ]
         );
+    }
+
+    #[test]
+    fn shared_lines_count_all_their_inputs() {
+        let mut shared = line("corpus", "a.json (no keyword)", "utterance").entry;
+        shared.detail = Some(serde_json::json!({ "count": 41, "examples": ["a.json#1"] }));
+        let mut totals = LedgerTotals::new();
+        count(&mut totals, &shared);
+        count(&mut totals, &line("corpus", "a.json#2", "utterance").entry);
+        assert_eq!(totals["utterance"]["rejected"], 42);
+        shared.id = Some("text-1".to_owned());
+        assert_eq!(shared.inputs(), 1, "a row is one input");
     }
 
     #[test]

@@ -8,14 +8,17 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod book;
+pub mod den;
 mod images;
 pub mod labels;
 pub mod modality;
 pub mod ocr;
 pub mod oct;
 pub mod panels;
+pub mod review;
 pub mod split;
 pub mod text;
+pub mod translate;
 
 /// How a command that ran to its end came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,8 @@ enum Command {
     Text(text::TextArgs),
     /// Read a labelled set (FLAIR-style list or a folder per class)
     Labels(labels::LabelsArgs),
+    /// Read a mixed set (DEN): drop collages and foreign modalities, tell CFP from FFA
+    Den(den::DenArgs),
     /// Read hospital OCT that two assessors described
     Oct(oct::OctArgs),
     /// Read the text of page or caption images
@@ -75,6 +80,10 @@ enum Command {
     ModalityFit(modality::ModalityFitArgs),
     /// Turn a folder of screenshots into image-text pairs
     Book(book::BookArgs),
+    /// Hand doubtful pairs to a person and take the corrections back
+    Review(review::ReviewArgs),
+    /// Put captions into the other language: by people, by a command, with a glossary
+    Translate(translate::TranslateArgs),
 }
 
 /// Parses the command line, runs the command and maps its end to an exit code.
@@ -105,12 +114,28 @@ fn dispatch(command: &Command) -> anyhow::Result<Outcome> {
         Command::Split(arguments) => split::run(arguments),
         Command::Text(arguments) => text::run(arguments),
         Command::Labels(arguments) => labels::run(arguments),
+        Command::Den(arguments) => den::run(arguments),
         Command::Oct(arguments) => oct::run(arguments),
         Command::Ocr(arguments) => ocr::run(arguments),
         Command::Panels(arguments) => panels::run(arguments),
         Command::Modality(arguments) => modality::run(arguments),
         Command::ModalityFit(arguments) => modality::run_fit(arguments),
         Command::Book(arguments) => book::run(arguments),
+        Command::Review(arguments) => review::run(arguments),
+        Command::Translate(arguments) => translate::run(arguments),
+    }
+}
+
+/// Tells each cell of a sheet that was not taken over.
+fn tell_bad_cells(problems: &[crate::review::apply::BadCell]) {
+    for bad in problems {
+        let problem = crate::sheet::Problem {
+            line: bad.line,
+            column: bad.column.clone(),
+            value: bad.value.clone(),
+            remedy: bad.remedy.clone(),
+        };
+        eprintln!("{}: {problem}", bad.file);
     }
 }
 

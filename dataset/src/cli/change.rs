@@ -156,6 +156,8 @@ fn add_edits(folder: &Path, id: &str, set: &[String], editor: &str, reason: Opti
             editor: editor.to_owned(),
             reason: reason.map(str::to_owned),
             anchor: anchor.clone(),
+            origin: None,
+            of: None,
         };
         edit.check()
             .map_err(|message| DatasetError::invalid(format!("--set {text}"), message))?;

@@ -37,7 +37,7 @@ pub(super) fn check(dataset: &Dataset, known: &Known, report: &mut Report) -> Re
             }
         };
         let entry = &line.entry;
-        *report.ledger.entry(entry.state.clone()).or_default() += 1;
+        *report.ledger.entry(entry.state.clone()).or_default() += entry.inputs();
         let here = format!("{LEDGER_FILE} {} {} {}", entry.source_id, entry.kind, entry.input);
         if !inputs.insert(line.sort_key()) {
             report.problem(
@@ -101,7 +101,7 @@ pub(super) fn check_edits(dataset: &Dataset, known: &Known, report: &mut Report)
     }
     for edit in &edits.edits {
         let found = known.ids.contains_key(&(Table::Pairs, edit.id.as_str().into()));
-        if !found && edit.anchor.is_none() {
+        if !found && edit.anchor.is_none() && !edits.is_rejected(&edit.id) {
             report.warning(
                 "edits",
                 EDITS_FILE,

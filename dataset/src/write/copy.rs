@@ -17,8 +17,9 @@ use std::rc::Rc;
 pub(crate) trait Editable {
     const EDITABLE: bool = false;
 
-    fn apply_edits(&mut self, _: &Edits) -> Vec<usize> {
-        Vec::new()
+    /// Applies matching edits; returns which, and why a person took the row out.
+    fn apply_edits(&mut self, _: &Edits) -> (Vec<usize>, Option<String>) {
+        (Vec::new(), None)
     }
 
     /// Itself as pairs, for the copy without image bytes.
@@ -33,8 +34,10 @@ pub(crate) trait Editable {
 impl Editable for PairRecord {
     const EDITABLE: bool = true;
 
-    fn apply_edits(&mut self, edits: &Edits) -> Vec<usize> {
-        edits.apply(self)
+    fn apply_edits(&mut self, edits: &Edits) -> (Vec<usize>, Option<String>) {
+        let matching = edits.apply(self);
+        let rejection = edits.rejection(&matching);
+        (matching, rejection)
     }
 
     fn as_pairs(rows: &[Self]) -> &[PairRecord] {

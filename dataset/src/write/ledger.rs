@@ -21,6 +21,7 @@ impl<R: Row + Editable> TableUpdate<R> {
         own.sort_by(|a, b| a.0.cmp(&b.0));
         let mut own = own.into_iter().peekable();
 
+        let rejected = &self.rejected;
         let path = staging.join(LEDGER_FILE);
         let file = std::fs::File::create(&path).map_err(|e| DatasetError::io(&path, "create", e))?;
         let mut out = BufWriter::new(file);
@@ -36,6 +37,7 @@ impl<R: Row + Editable> TableUpdate<R> {
             let (json, _) = spool.read(slot)?;
             let mut line: LedgerLine = serde_json::from_slice(&json)
                 .map_err(|e| DatasetError::invalid(spool.path().display().to_string(), e.to_string()))?;
+            mark_rejected(&mut line.entry, rejected);
             mark_duplicate(&mut line.entry, &mut first_input, taken);
             ledger::count(&mut totals, &line.entry);
             write(&serde_json::to_vec(&line).map_err(|e| DatasetError::invalid(LEDGER_FILE, e.to_string()))?)
@@ -63,9 +65,19 @@ impl<R: Row + Editable> TableUpdate<R> {
     fn ledger_of_others(&self) -> Result<KeyedLines<'_>> {
         let path = self.workspace.folder().join(LEDGER_FILE);
         let keyed = move |line: Vec<u8>| match serde_json::from_slice::<LedgerLine>(&line) {
-            Ok(known) => {
-                let own = self.scope.owns(&known.entry.source_id) && known.table_name() == R::TABLE.name();
-                (!own).then(|| (known.sort_key(), line))
+            Ok(mut known) => {
+                let in_table = known.table_name() == R::TABLE.name();
+                if in_table && self.scope.owns(&known.entry.source_id) {
+                    return None;
+                }
+                let key = known.sort_key();
+                if in_table
+                    && mark_rejected(&mut known.entry, &self.rejected)
+                    && let Ok(changed) = serde_json::to_vec(&known)
+                {
+                    return Some((key, changed));
+                }
+                Some((key, line))
             }
             Err(_) => Some((vec![u8::MAX], line)),
         };
@@ -102,6 +114,17 @@ fn raw_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>> + use<
     Ok(lines
         .filter(|line| !matches!(line, Ok(text) if text.trim_ascii().is_empty()))
         .map(move |line| line.map_err(|e| DatasetError::io(&path, "read", e))))
+}
+
+/// A row that a person took out leaves its reason. True when the line changed.
+fn mark_rejected(entry: &mut LedgerEntry, rejected: &HashMap<Box<str>, String>) -> bool {
+    let reason = entry.id.as_deref().and_then(|id| rejected.get(id));
+    let Some(reason) = reason.filter(|_| entry.is_row()) else {
+        return false;
+    };
+    "rejected".clone_into(&mut entry.state);
+    entry.reason = Some(reason.clone());
+    true
 }
 
 /// Only one input can have become a row; the others are its duplicates.

@@ -50,6 +50,8 @@ pub(crate) struct TableUpdate<R: Row> {
     pub(super) ledger: Vec<(Vec<u8>, Slot)>,
     edits: Edits,
     used_edits: BTreeSet<usize>,
+    /// Rows that a person took out, with the reason.
+    pub(super) rejected: HashMap<Box<str>, String>,
     record: std::marker::PhantomData<R>,
 }
 
@@ -83,6 +85,7 @@ impl<R: Row + Editable> TableUpdate<R> {
             ledger: Vec::new(),
             edits,
             used_edits: BTreeSet::new(),
+            rejected: HashMap::new(),
             record: std::marker::PhantomData,
         })
     }
@@ -91,7 +94,12 @@ impl<R: Row + Editable> TableUpdate<R> {
         self.check_source(row.source(), || format!("row {}", row.id()))?;
         row.check()
             .map_err(|message| DatasetError::invalid(format!("source {}", row.source()), message))?;
-        self.used_edits.extend(row.apply_edits(&self.edits));
+        let (used, rejection) = row.apply_edits(&self.edits);
+        self.used_edits.extend(used);
+        if let Some(reason) = rejection {
+            self.rejected.insert(row.id().into(), reason);
+            return Ok(());
+        }
         self.spool_row(&row)
     }
 
@@ -169,7 +177,11 @@ impl<R: Row + Editable> TableUpdate<R> {
         let own = sorted.iter().filter(|(id, _)| !others.respooled.contains(id)).count();
 
         let stream = Rows::<R>::new(old_files.to_vec(), Columns::All).filter(|row| match row {
-            Ok(row) => !self.scope.owns(row.source()) && !others.respooled.contains(row.id()),
+            Ok(row) => {
+                !self.scope.owns(row.source())
+                    && !others.respooled.contains(row.id())
+                    && !self.rejected.contains_key(row.id())
+            }
             Err(_) => true,
         });
         let (shards, metadata_rows) = self.write_shards(sorted, stream, &mut spool, shard_bytes)?;
@@ -211,7 +223,12 @@ impl<R: Row + Editable> TableUpdate<R> {
             }
             let id: Box<str> = row.id().into();
             let before = serde_json::to_value(&row).ok();
-            let matched = row.apply_edits(&self.edits);
+            let (matched, rejection) = row.apply_edits(&self.edits);
+            if let Some(reason) = rejection {
+                self.rejected.insert(id.clone(), reason);
+                self.used_edits.extend(matched);
+                continue;
+            }
             if !matched.is_empty() && serde_json::to_value(&row).ok() != before {
                 others.respooled.insert(id.clone());
             }
@@ -311,7 +328,8 @@ impl<R: Row + Editable> TableUpdate<R> {
         summary.edits_applied = self.used_edits.len() as u64;
         summary.edits_unmatched.clone_from(&self.edits.problems);
         for (at, edit) in self.edits.edits.iter().enumerate() {
-            if !self.used_edits.contains(&at) {
+            // A row that a person took out is not there, as it should be.
+            if !self.used_edits.contains(&at) && !self.edits.is_rejected(&edit.id) {
                 let message = format!("{EDITS_FILE}: no row `{}` for the edit of `{}`", edit.id, edit.field);
                 summary.edits_unmatched.push(message);
             }

@@ -2,53 +2,67 @@
 
 use super::normalize::{Normalized, is_cjk};
 
-/// Sorted: words before a label that make it a reference or the name of something.
-const REFERENCE_WORDS: [&str; 44] = [
-    "area",
-    "as",
-    "at",
-    "box",
-    "by",
-    "case",
-    "category",
-    "class",
-    "factor",
-    "fig",
-    "figs",
-    "figure",
-    "figures",
-    "for",
-    "from",
-    "grade",
-    "group",
-    "haemophilia",
-    "hemophilia",
-    "hepatitis",
-    "in",
-    "influenza",
-    "inset",
-    "insets",
-    "level",
-    "of",
-    "on",
-    "panel",
-    "panels",
-    "patient",
-    "section",
-    "sections",
-    "see",
-    "stage",
-    "table",
-    "than",
-    "to",
-    "type",
-    "types",
-    "vitamin",
-    "vitamins",
-    "with",
-    "zone",
-    "zones",
+/// Longest reference word, letters.
+const LONGEST_REFERENCE: usize = 12;
+
+/// Words before a label that make it a reference or the name of something, packed and sorted.
+const REFERENCE_WORDS: [u128; 44] = [
+    packed(b"area"),
+    packed(b"as"),
+    packed(b"at"),
+    packed(b"box"),
+    packed(b"by"),
+    packed(b"case"),
+    packed(b"category"),
+    packed(b"class"),
+    packed(b"factor"),
+    packed(b"fig"),
+    packed(b"figs"),
+    packed(b"figure"),
+    packed(b"figures"),
+    packed(b"for"),
+    packed(b"from"),
+    packed(b"grade"),
+    packed(b"group"),
+    packed(b"haemophilia"),
+    packed(b"hemophilia"),
+    packed(b"hepatitis"),
+    packed(b"in"),
+    packed(b"influenza"),
+    packed(b"inset"),
+    packed(b"insets"),
+    packed(b"level"),
+    packed(b"of"),
+    packed(b"on"),
+    packed(b"panel"),
+    packed(b"panels"),
+    packed(b"patient"),
+    packed(b"section"),
+    packed(b"sections"),
+    packed(b"see"),
+    packed(b"stage"),
+    packed(b"table"),
+    packed(b"than"),
+    packed(b"to"),
+    packed(b"type"),
+    packed(b"types"),
+    packed(b"vitamin"),
+    packed(b"vitamins"),
+    packed(b"with"),
+    packed(b"zone"),
+    packed(b"zones"),
 ];
+
+/// A word of at most 16 letters as a number of the same order: compares faster than text.
+const fn packed(word: &[u8]) -> u128 {
+    let mut bytes = [0u8; 16];
+    let mut i = 0;
+    while i < word.len() {
+        bytes[i] = word[i];
+        i += 1;
+    }
+    u128::from_be_bytes(bytes)
+}
 
 /// What stands before a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,19 +143,19 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     while k > from && n.before(k).is_alphanumeric() && !is_cjk(n.before(k)) {
         k -= 1;
     }
-    let mut word = [0u8; 12];
+    let mut word = [0u8; LONGEST_REFERENCE];
     if j - k > word.len() {
         return Boundary::Word;
     }
     for (slot, at) in word.iter_mut().zip(k..j) {
         *slot = u8::try_from(n.at(at).to_ascii_lowercase()).unwrap_or(b'?');
     }
-    let word = std::str::from_utf8(&word[..j - k]).unwrap_or("");
-    if matches!(word, "and" | "or") {
+    let word = &word[..j - k];
+    if matches!(word, b"and" | b"or") {
         Boundary::Conjunction
-    } else if REFERENCE_WORDS.binary_search(&word).is_ok() {
+    } else if REFERENCE_WORDS.binary_search(&packed(word)).is_ok() {
         Boundary::Reference
-    } else if blanks > 0 && (word.bytes().all(|b| b.is_ascii_digit()) || (k > from && is_cjk(n.before(k)))) {
+    } else if blanks > 0 && (word.iter().all(u8::is_ascii_digit) || (k > from && is_cjk(n.before(k)))) {
         Boundary::Space
     } else {
         Boundary::Word
@@ -180,4 +194,14 @@ pub(super) fn inside_open_bracket(n: &Normalized, i: usize, from: usize) -> bool
         .map(|k| n.at(k))
         .find(|c| matches!(c, '(' | ')' | '[' | ']'))
         .is_some_and(|c| matches!(c, '(' | '['))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_words_are_in_order() {
+        assert!(REFERENCE_WORDS.windows(2).all(|two| two[0] < two[1]));
+    }
 }

@@ -24,6 +24,8 @@ pub struct Glyph {
 pub struct Normalized {
     /// The characters in order; offsets never decrease.
     pub glyphs: Vec<Glyph>,
+    /// True when there is a Chinese character among them.
+    pub has_cjk: bool,
 }
 
 impl Normalized {
@@ -99,15 +101,23 @@ pub fn normalize(raw: &str) -> Normalized {
     let limit = raw.len().min(u32::MAX as usize - 8);
     let mut out = Normalized {
         glyphs: Vec::with_capacity(raw.len().min(limit)),
+        has_cjk: false,
     };
     for (at, c) in raw.char_indices() {
         if at >= limit {
             break;
         }
-        push(&mut out.glyphs, c, at as u32, (at + c.len_utf8()) as u32);
+        let (start, end) = (at as u32, (at + c.len_utf8()) as u32);
+        match c {
+            ' '..='~' => out.glyphs.push(Glyph { c, start, end }),
+            _ => push(&mut out.glyphs, c, start, end),
+        }
     }
-    drop_cjk_spaces(&mut out.glyphs);
-    full_stops(&mut out.glyphs);
+    out.has_cjk = !raw.is_ascii() && out.glyphs.iter().any(|g| is_cjk(g.c));
+    if out.has_cjk {
+        drop_cjk_spaces(&mut out.glyphs);
+        full_stops(&mut out.glyphs);
+    }
     join_hyphenation(&mut out.glyphs);
     out
 }
@@ -174,9 +184,6 @@ fn bracketed(glyphs: &mut Vec<Glyph>, letter: char, start: u32, end: u32) {
 /// Spaces and line breaks inside a line of Chinese carry no meaning.
 fn drop_cjk_spaces(glyphs: &mut Vec<Glyph>) {
     let chinese = |c: char| is_cjk(c) || matches!(c, '。' | '、');
-    if !glyphs.iter().any(|g| is_cjk(g.c)) {
-        return;
-    }
     let mut kept = Vec::with_capacity(glyphs.len());
     let mut i = 0;
     while i < glyphs.len() {

@@ -78,6 +78,8 @@ const GAP: f32 = 1.0;
 const LATE_START: f32 = 1.6;
 /// Points for every further label of one mark.
 const EXTRA_LABEL: f32 = 1.2;
+/// Price of a first label behind its text when the others stand before theirs.
+const SWITCH: f32 = 0.8;
 /// Points below which a run is no run.
 const ENOUGH: f32 = 1.3;
 /// Points for agreeing with the number of panels; the same is lost for disagreeing.
@@ -445,6 +447,10 @@ fn dynamic(
         let mark = &marks[candidate.mark];
         let first = candidate.values[0];
         let points = match mode {
+            // `Photograph (a). b Angiogram. c Scan`: only the first label stands behind its text.
+            Mode::Before if first == context.first && side(mark, mode) == Mode::After => {
+                before_points(mark, family, first, target, context.chinese).max(after_points(mark) - SWITCH)
+            }
             Mode::Before => before_points(mark, family, first, target, context.chinese),
             Mode::After => after_points(mark),
         } - candidate.cost

@@ -30,7 +30,7 @@ pub(super) fn order(stretches: &[Stretch]) -> Vec<bool> {
 pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
     let mut out = Vec::new();
     let mut push = |from: usize, to: usize, letters: &[u16]| {
-        let cut = language_change(n, from, to);
+        let cut = if n.has_cjk { language_change(n, from, to) } else { None };
         let parts = match cut {
             Some(cut) => vec![(from, cut), (cut, to)],
             None => vec![(from, to)],
@@ -41,7 +41,7 @@ pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
                 from,
                 to,
                 letters,
-                chinese: is_chinese(n, from, to),
+                chinese: n.has_cjk && is_chinese(n, from, to),
             });
         }
     };

@@ -149,17 +149,65 @@ const LEGEND_STARTS: [&str; 52] = [
     "箭头均",
 ];
 
+/// How sentences begin from which on a caption no longer speaks of one panel.
+const WHOLE_STARTS: [&str; 32] = [
+    "all images",
+    "all panels",
+    "all photographs",
+    "all pictures",
+    "all figures",
+    "all sections",
+    "all samples",
+    "all data",
+    "both patients",
+    "both eyes",
+    "both images",
+    "both panels",
+    "both cases",
+    "both groups",
+    "these images",
+    "these figures",
+    "these panels",
+    "these photographs",
+    "data ",
+    "the data",
+    "expression data",
+    "scale bar",
+    "original magnification",
+    "magnification",
+    "abbreviation",
+    "error bars",
+    "images ",
+    "the images",
+    "各图",
+    "以上",
+    "所有图",
+    "标尺",
+];
+
 /// The closing sentences of `text` that speak of the whole figure, empty when there are none.
 pub fn legend(text: &str) -> &str {
     let mut cut = text.len();
-    for (start, sentence) in sentences(text).into_iter().rev() {
-        let lower: String = sentence.chars().take(24).collect::<String>().to_lowercase();
-        let known = LEGEND_STARTS.iter().any(|w| lower.starts_with(w)) || is_abbreviation_list(sentence);
+    let found = sentences(text);
+    let begins = |sentence: &str, starts: &[&str]| {
+        let lower: String = sentence.chars().take(24).flat_map(char::to_lowercase).collect();
+        starts.iter().any(|w| lower.starts_with(w))
+    };
+    for &(start, sentence) in found.iter().rev() {
+        let known = begins(sentence, &LEGEND_STARTS) || is_abbreviation_list(sentence);
         // The first sentence is always the panel's own.
         if !known || start == 0 {
             break;
         }
         cut = start;
+    }
+    // Who has begun to speak of the whole figure goes on with it.
+    let whole = found
+        .iter()
+        .skip(1)
+        .find(|(_, sentence)| begins(sentence, &WHOLE_STARTS));
+    if let Some((start, _)) = whole {
+        cut = cut.min(*start);
     }
     text.get(cut..).unwrap_or("")
 }
@@ -172,9 +220,16 @@ pub fn after_first_sentence(text: &str) -> &str {
         .unwrap_or("")
 }
 
-/// `CNV = choroidal neovascularization; RPE = retinal pigment epithelium`
+/// `CNV = choroidal neovascularization; RPE = retinal pigment epithelium`, also with commas or colons.
 fn is_abbreviation_list(sentence: &str) -> bool {
-    sentence.matches(" = ").count() >= 2
+    let is_entry = |part: &str| {
+        let part = part.trim_start();
+        let short = part.find([',', ':']).map_or("", |end| &part[..end]);
+        (2..=6).contains(&short.len())
+            && short.chars().all(|c| c.is_ascii_alphanumeric())
+            && short.chars().filter(char::is_ascii_uppercase).count() * 2 > short.len()
+    };
+    sentence.matches(" = ").count() >= 2 || sentence.split(';').filter(|part| is_entry(part)).count() >= 2
 }
 
 /// Sentences and where they begin.

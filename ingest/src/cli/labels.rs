@@ -1,16 +1,19 @@
 //! `ingest labels`: a labelled set into the dataset folder.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use dataset::Modality;
 use regex::Regex;
 
 use super::Outcome;
+use crate::glossary::Glossary;
+use crate::source::labels::ffa_ir::FfaIrFiles;
 use crate::source::labels::list::LabelMap;
-use crate::source::labels::{LabelsOptions, ingest_labels};
+use crate::source::labels::{LabelsOptions, LabelsSummary, ingest_labels};
 
-/// Reads a labelled set: a FLAIR-style list or a folder per class.
+/// Reads a labelled set: a FLAIR-style list, a folder per class or FFA-IR.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A list is a CSV file with the columns image, atributes and categories; cells hold Python or JSON lists.
@@ -24,11 +27,33 @@ Examples:
   ingest labels --images oct/ --dataset OCTDL --modality OCT --out DATASET --holdout 0.2 \\
       --group-regex '_(\\d+)_' --label-map names.toml
 
-A label map is TOML: [categories] with lines like \"NO\" = \"normal\", \"dme\" = \"diabetic macular edema\".")]
+A label map is TOML: [categories] with lines like \"NO\" = \"normal\", \"dme\" = \"diabetic macular edema\";
+`--synonyms` maps what it does not name by the glossary of retinal terms (BVO, branch vein occlusion and
+视网膜分支静脉阻塞 become branch retinal vein occlusion).
+
+FFA-IR: its annotation (JSON: split, case, Image_path, En_Report, Ch_Report) instead of a list. Categories are
+the lesions marked in each picture, else the findings that the report names; both reports go along as
+attributes. With --as-pairs the reports become captions of image-text pairs instead. Pictures of a case
+never cross splits; the set's own splits hold unless --holdout is given.
+
+  ingest labels --ffa-ir ffair_annotation.json --lesions lesion_info.json --lesion-names lesion_dict.json \\
+      --images FFAIR/ --dataset FFA-IR --modality FFA --out DATASET")]
 pub struct LabelsArgs {
     /// List of pictures and categories; without it, folders name the categories
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// FFA-IR's annotation (JSON) instead of a list
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    ffa_ir: Option<PathBuf>,
+    /// FFA-IR's lesions by picture (JSON)
+    #[arg(long, value_name = "FILE", requires = "ffa_ir")]
+    lesions: Option<PathBuf>,
+    /// Names of FFA-IR's lesion categories (JSON)
+    #[arg(long, value_name = "FILE", requires = "lesions")]
+    lesion_names: Option<PathBuf>,
+    /// Write FFA-IR's reports as image-text pairs
+    #[arg(long, requires = "ffa_ir")]
+    as_pairs: bool,
     /// Folder that the list's paths lie in, or the folder of class folders
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
@@ -56,6 +81,9 @@ pub struct LabelsArgs {
     /// TOML file of synonyms
     #[arg(long, value_name = "FILE")]
     label_map: Option<PathBuf>,
+    /// Map abbreviations and synonyms by the glossary of retinal terms
+    #[arg(long)]
+    synonyms: bool,
 }
 
 /// Runs the command; prints a one-line JSON summary.
@@ -71,12 +99,14 @@ pub fn run(arguments: &LabelsArgs) -> anyhow::Result<Outcome> {
         .as_deref()
         .map(|text| Regex::new(text).with_context(|| format!("--group-regex `{text}` is no regular expression")))
         .transpose()?;
-    let label_map = arguments
+    let glossary = Arc::new(Glossary::built_in()?);
+    let mut label_map = arguments
         .label_map
         .as_deref()
         .map(LabelMap::read)
         .transpose()?
         .unwrap_or_default();
+    label_map.glossary = arguments.synonyms.then(|| glossary.clone());
     let summary = ingest_labels(&LabelsOptions {
         csv: arguments.csv.clone(),
         images: arguments.images.clone(),
@@ -88,10 +118,24 @@ pub fn run(arguments: &LabelsArgs) -> anyhow::Result<Outcome> {
         group,
         licence: arguments.licence.clone(),
         label_map,
+        ffa_ir: arguments.ffa_ir.clone().map(|annotation| FfaIrFiles {
+            annotation,
+            lesions: arguments.lesions.clone(),
+            lesion_names: arguments.lesion_names.clone(),
+            glossary,
+            own_splits: arguments.holdout == 0.0,
+        }),
+        as_pairs: arguments.as_pairs,
+        screen: None,
     })?;
+    finish(&summary)
+}
+
+/// Tells what was rejected and prints the summary.
+pub(super) fn finish(summary: &LabelsSummary) -> anyhow::Result<Outcome> {
     for (reason, count) in &summary.rejected {
         eprintln!("{}: {count} rejected: {reason} (each in the ledger)", summary.dataset);
     }
-    println!("{}", serde_json::to_string(&summary)?);
+    println!("{}", serde_json::to_string(summary)?);
     Ok(Outcome::from_rejected(summary.rejected.values().sum()))
 }

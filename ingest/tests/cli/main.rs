@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod book;
+mod den;
 mod draw;
 mod labels;
 mod ocr;
 mod oct;
 mod panels;
+mod review;
 mod split;
 mod text;
+mod translate;

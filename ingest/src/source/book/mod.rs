@@ -149,7 +149,7 @@ pub fn run<E: OcrEngine>(
         auto,
         needs_review,
         edits_applied: summary.edits_applied,
-        balanced: screenshots == names.len() as u64 && row_lines == auto + needs_review,
+        balanced: screenshots == names.len() as u64 && row_lines == summary.rows,
         ledger: summary.ledger,
     })
 }

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use dataset::fs::natural_cmp;
 use serde::Deserialize;
 use walkdir::WalkDir;
+
+use crate::glossary::Glossary;
 
 /// One row of a labelled set before its picture is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +25,12 @@ pub struct ListRow {
     pub categories: Vec<String>,
     /// Attribute words.
     pub attributes: Vec<String>,
+    /// The patient or case, when the list names it.
+    pub group: Option<String>,
+    /// The split, when the list names it.
+    pub split: Option<String>,
+    /// Reports in English and Chinese, when the list holds them.
+    pub captions: [Option<String>; 2],
 }
 
 /// A row that could not be read, with the reason.
@@ -80,6 +89,7 @@ fn parse_csv(bytes: &[u8], name: &str) -> anyhow::Result<(Vec<ListRow>, Vec<BadR
                     image,
                     categories,
                     attributes,
+                    ..ListRow::default()
                 }),
                 Err(reason) => bad.push(BadRow { place, reason }),
             },
@@ -262,7 +272,7 @@ pub fn read_class_folders(root: &Path) -> anyhow::Result<(Vec<ListRow>, Vec<BadR
                 place: path.clone(),
                 categories: vec![class.replace('_', " ").split_whitespace().collect::<Vec<_>>().join(" ")],
                 image: path,
-                attributes: Vec::new(),
+                ..ListRow::default()
             }),
             None => bad.push(BadRow {
                 place: path,
@@ -297,6 +307,9 @@ pub struct LabelMap {
     /// Attribute as listed → name or names.
     #[serde(default)]
     pub attributes: BTreeMap<String, OneOrMore>,
+    /// Synonyms and abbreviations for what the tables do not name.
+    #[serde(skip)]
+    pub glossary: Option<Arc<Glossary>>,
 }
 
 /// One name or a list of names.
@@ -327,12 +340,12 @@ impl LabelMap {
 
     /// Applies the map to one row. Names are compared without case.
     pub fn apply(&self, row: &mut ListRow) {
-        row.categories = mapped(&row.categories, &self.categories);
-        row.attributes = mapped(&row.attributes, &self.attributes);
+        row.categories = mapped(&row.categories, &self.categories, self.glossary.as_deref());
+        row.attributes = mapped(&row.attributes, &self.attributes, None);
     }
 }
 
-fn mapped(words: &[String], table: &BTreeMap<String, OneOrMore>) -> Vec<String> {
+fn mapped(words: &[String], table: &BTreeMap<String, OneOrMore>, glossary: Option<&Glossary>) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for word in words {
         let found = table
@@ -340,7 +353,11 @@ fn mapped(words: &[String], table: &BTreeMap<String, OneOrMore>) -> Vec<String> 
             .find(|(from, _)| from.to_lowercase() == word.to_lowercase())
             .map(|(_, to)| to);
         let names: Vec<&str> = match found {
-            None => vec![word],
+            None => vec![
+                glossary
+                    .and_then(|g| g.named(word))
+                    .map_or(word, |term| term.en[0].as_str()),
+            ],
             Some(OneOrMore::One(name)) => vec![name],
             Some(OneOrMore::More(names)) => names.iter().map(String::as_str).collect(),
         };

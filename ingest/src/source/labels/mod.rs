@@ -3,9 +3,11 @@
 //! Two passes over the pictures bound the memory: the first checks and hashes
 //! each, then groups are held out, then the second writes.
 
+pub mod ffa_ir;
 pub mod holdout;
 pub mod list;
 pub mod picture;
+pub mod screen;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +15,9 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, bail};
 use dataset::fs::natural_cmp;
 use dataset::hash::sha256_hex;
-use dataset::{Dataset, ImageFile, LabelRecord, LedgerEntry, Modality, SourceUpdate, content_id};
+use dataset::{
+    Dataset, ImageFile, LabelRecord, LedgerEntry, Modality, PairRecord, ReviewStatus, SourceUpdate, content_id,
+};
 use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
@@ -21,6 +25,7 @@ use serde::Serialize;
 use holdout::held_out_groups;
 use list::{BadRow, LabelMap, ListRow, read_class_folders, read_csv};
 use picture::prepare;
+use screen::{Screen, Seen};
 
 /// What to read and how.
 #[derive(Debug, Clone)]
@@ -45,6 +50,12 @@ pub struct LabelsOptions {
     pub licence: Option<String>,
     /// Synonyms.
     pub label_map: LabelMap,
+    /// FFA-IR's annotation in place of a list.
+    pub ffa_ir: Option<ffa_ir::FfaIrFiles>,
+    /// Write reports as image-text pairs instead of labelled pictures.
+    pub as_pairs: bool,
+    /// Looks at every picture and says its modality, or why it is left out.
+    pub screen: Option<Screen>,
 }
 
 /// What became of the set.
@@ -60,6 +71,8 @@ pub struct LabelsSummary {
     pub splits: BTreeMap<String, usize>,
     /// Rows by category.
     pub categories: BTreeMap<String, usize>,
+    /// Rows by modality.
+    pub modalities: BTreeMap<String, usize>,
     /// Rows left out because the picture was there already.
     pub duplicates: usize,
     /// Rows rejected, by reason in short.
@@ -76,6 +89,9 @@ struct Checked {
     sha256: String,
     group: String,
     notes: Vec<String>,
+    modality: Modality,
+    /// How sure the modality is, when the picture was judged.
+    confidence: Option<f64>,
 }
 
 /// Reads a labelled set into the dataset folder.
@@ -87,12 +103,16 @@ pub fn ingest_labels(options: &LabelsOptions) -> anyhow::Result<LabelsSummary> {
     if !options.images.is_dir() {
         bail!("--images {}: no such folder", options.images.display());
     }
-    let (mut rows, bad) = match &options.csv {
-        Some(csv) => read_csv(csv)?,
-        None => read_class_folders(&options.images)?,
+    let (mut rows, bad) = match (&options.ffa_ir, &options.csv) {
+        (Some(files), _) => ffa_ir::read(files)?,
+        (None, Some(csv)) => read_csv(csv)?,
+        (None, None) => read_class_folders(&options.images)?,
     };
     for row in &mut rows {
         options.label_map.apply(row);
+        if let Some(screen) = &options.screen {
+            screen.tidy(row);
+        }
     }
     let inputs = rows.len() + bad.len();
     let mut ledger: Vec<LedgerEntry> = Vec::new();
@@ -133,28 +153,41 @@ pub fn ingest_labels(options: &LabelsOptions) -> anyhow::Result<LabelsSummary> {
 
 /// Looks at one row's picture.
 fn check(row: &ListRow, options: &LabelsOptions) -> Result<Checked, (&'static str, String)> {
-    if row.categories.is_empty() {
+    if options.as_pairs && row.captions.iter().all(Option::is_none) {
+        return Err(("no report", "the case has no report in English or Chinese".to_owned()));
+    }
+    if row.categories.is_empty() && !options.as_pairs {
         return Err((
             "no category",
-            "the label map drops every category of this row".to_owned(),
+            "the row has no category: the label map drops them all, or the report names no known finding".to_owned(),
         ));
     }
     let path = find_image(&options.images, &row.image).map_err(|reason| ("missing", reason))?;
     let bytes = std::fs::read(&path).map_err(|e| ("unreadable", format!("{}: cannot be read: {e}", row.image)))?;
     let stored = prepare(&bytes, &row.image).map_err(|e| (e.code(), e.to_string()))?;
     let sha256 = sha256_hex(&stored.bytes);
-    let group = options
+    let by_name = options
         .group
         .as_ref()
         .and_then(|g| g.captures(&row.image))
         .and_then(|c| c.get(1).or_else(|| c.get(0)))
-        .map_or_else(|| sha256.clone(), |m| m.as_str().to_owned());
+        .map(|m| m.as_str().to_owned());
+    let group = row.group.clone().or(by_name).unwrap_or_else(|| sha256.clone());
+    let (modality, confidence) = match &options.screen {
+        None => (options.modality, None),
+        Some(screen) => {
+            let Seen { modality, confidence } = screen.look(&bytes, &row.image)?;
+            (modality, Some(confidence))
+        }
+    };
     Ok(Checked {
         row: row.clone(),
         path,
         sha256,
         group,
         notes: stored.notes,
+        modality,
+        confidence,
     })
 }
 
@@ -238,9 +271,14 @@ fn write(
     let held: HashSet<String> = held_out_groups(&groups, options.holdout, options.seed)
         .into_iter()
         .collect();
-    let mut update = SourceUpdate::labels(&options.out, &options.dataset)?;
+    let mut update = if options.as_pairs {
+        SourceUpdate::pairs(&options.out, &options.dataset)?
+    } else {
+        SourceUpdate::labels(&options.out, &options.dataset)?
+    };
     let mut splits: BTreeMap<String, usize> = BTreeMap::new();
     let mut categories: BTreeMap<String, usize> = BTreeMap::new();
+    let mut modalities: BTreeMap<String, usize> = BTreeMap::new();
     let rows = kept.len();
     let progress = dataset::progress::bar(Some(rows as u64), "writing pictures");
     for one in ledger {
@@ -252,29 +290,44 @@ fn write(
         for (one, record) in chunk.iter().zip(records) {
             let record = record?;
             *splits.entry(record.split.clone()).or_default() += 1;
+            *modalities.entry(record.modality.to_string()).or_default() += 1;
             for category in &record.categories {
                 *categories.entry(category.clone()).or_default() += 1;
             }
-            update.push_ledger(entry(
+            let mut kept = entry(
                 options,
                 &one.row.place,
-                "kept",
+                if options.as_pairs { "paired" } else { "kept" },
                 None,
                 Some(record.id.clone()),
                 one.notes.clone(),
-            ))?;
-            update.push_label(record)?;
+            );
+            if let Some(confidence) = one.confidence {
+                let detail = kept.detail.get_or_insert_with(|| serde_json::json!({}));
+                detail["modality"] = one.modality.to_string().into();
+                detail["modality_confidence"] = ((confidence * 1000.0).round() / 1000.0).into();
+            }
+            update.push_ledger(kept)?;
+            if options.as_pairs {
+                update.push_pair(report_pair(record, &one.row, one.confidence))?;
+            } else {
+                update.push_label(record)?;
+            }
         }
         progress.inc(chunk.len() as u64);
     }
     progress.finish();
     update.commit()?;
+    if let Some(folder) = options.screen.as_ref().and_then(|s| s.lists.as_ref()) {
+        screen::write_lists(folder, &options.dataset, kept.iter().map(|k| (k.modality, &k.row)))?;
+    }
     Ok(LabelsSummary {
         dataset: options.dataset.clone(),
         inputs,
         rows,
         splits,
         categories,
+        modalities,
         duplicates,
         rejected,
     })
@@ -296,22 +349,64 @@ fn record(one: &Checked, held: &HashSet<String>, options: &LabelsOptions) -> any
         .rsplit_once('.')
         .map_or(one.row.image.as_str(), |(stem, _)| stem);
     Ok(LabelRecord {
-        id: content_id("label", &[options.dataset.as_bytes(), one.sha256.as_bytes()]),
+        id: content_id(
+            if options.as_pairs { "pair" } else { "label" },
+            &[options.dataset.as_bytes(), one.sha256.as_bytes()],
+        ),
         image: ImageFile {
             bytes: stored.bytes,
             path: format!("{stem}.{}", stored.extension),
         },
         width: stored.width,
         height: stored.height,
-        modality: options.modality,
+        modality: one.modality,
         categories: one.row.categories.clone(),
         attributes: one.row.attributes.clone(),
         dataset: options.dataset.clone(),
-        split: if held.contains(&one.group) { "test" } else { "train" }.to_owned(),
+        split: match &one.row.split {
+            Some(split) => split.clone(),
+            None if held.contains(&one.group) => "test".to_owned(),
+            None => "train".to_owned(),
+        },
         split_group: one.group.clone(),
         image_sha256: one.sha256.clone(),
         licence: options.licence.clone(),
     })
+}
+
+/// A picture with the report of its case.
+fn report_pair(record: LabelRecord, row: &ListRow, confidence: Option<f64>) -> PairRecord {
+    let [caption_en, caption_zh] = row.captions.clone();
+    let origin = |text: &Option<String>| text.as_ref().map(|_| "person".to_owned());
+    PairRecord {
+        id: record.id,
+        image: record.image,
+        width: record.width,
+        height: record.height,
+        modality: record.modality,
+        caption_en_origin: origin(&caption_en),
+        caption_zh_origin: origin(&caption_zh),
+        caption_figure: None,
+        lang_original: Some(if caption_zh.is_some() { "zh" } else { "en" }.to_owned()),
+        caption_en,
+        caption_zh,
+        figure_no: None,
+        panel: None,
+        panel_bbox: None,
+        source_id: record.dataset,
+        source_page: None,
+        source_page_sha256: None,
+        ocr_confidence: None,
+        pair_confidence: Some(1.0),
+        modality_confidence: confidence.map(|c| c as f32),
+        review_status: ReviewStatus::Auto,
+        review_reasons: Vec::new(),
+        quality_flags: vec!["report of the whole case".to_owned()],
+        split: record.split,
+        split_group: record.split_group,
+        image_sha256: record.image_sha256,
+        licence: record.licence,
+    }
 }
 
 fn entry(

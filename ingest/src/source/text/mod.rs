@@ -89,6 +89,10 @@ pub struct CorpusSummary {
     pub rejected: BTreeMap<String, u64>,
     /// Utterances that came before, by kind.
     pub duplicates: BTreeMap<String, u64>,
+    /// Inputs in the ledger: by kind, then by final state.
+    pub ledger: BTreeMap<String, BTreeMap<String, u64>>,
+    /// True when every file, record and utterance has exactly one final state.
+    pub balanced: bool,
 }
 
 /// What became of all corpora.
@@ -332,7 +336,23 @@ fn ingest_corpus(
     }
     let commit = update.commit()?;
     summary.kept = commit.rows;
+    summary.ledger = commit.ledger;
+    summary.balanced = balances(&summary);
     Ok(summary)
+}
+
+/// The ledger holds every utterance, record and file once, and a line for every row.
+fn balances(summary: &CorpusSummary) -> bool {
+    let states = |kind: &str| summary.ledger.get(kind);
+    let total = |kind: &str| states(kind).map_or(0, |s| s.values().sum::<u64>());
+    let state = |kind: &str, state: &str| states(kind).and_then(|s| s.get(state)).copied().unwrap_or(0);
+    let left_out: u64 = summary.rejected.values().chain(summary.duplicates.values()).sum();
+    // Rows of another corpus that were there first turn `kept` into `duplicate` on commit.
+    total("utterance") == summary.utterances
+        && state("utterance", "kept") == summary.kept
+        && left_out + summary.kept <= summary.utterances
+        && total("record") == summary.bad_records
+        && total("file") == summary.bad_files
 }
 
 /// The file's path below the corpus' own path.
