@@ -302,6 +302,8 @@ fn edits_apply_to_new_and_old_rows() {
         editor: "ann".to_owned(),
         reason: None,
         anchor: None,
+        origin: None,
+        of: None,
     };
     let (new, old) = (drawn_pair("book1", 3), drawn_pair("book2", 4));
     edits::append(folder.path(), &edit(&new.id, "caption_en", "Corrected")).unwrap();

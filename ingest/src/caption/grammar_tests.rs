@@ -330,6 +330,35 @@ fn two_languages_of_one_figure_are_joined_by_label() {
 }
 
 #[test]
+fn nested_brackets_and_lost_line_breaks() {
+    check(&[
+        (
+            "Figure 2. ((A), (B)) Colour photographs. ((C), (D)) Angiograms.",
+            "A,B=Colour photographs|C,D=Angiograms",
+        ),
+        (
+            "Fig. 5 Photograph of vessels (a). b Angiogram of the late phase",
+            "A=Photograph of vessels|B=Angiogram of the late phase",
+        ),
+        (
+            "图3-12 黄斑裂孔 A.彩照 B.OCT Fig.3-12 Macular hole A.Color photo B.OCT",
+            "A=彩照|B=OCT",
+        ),
+    ]);
+}
+
+#[test]
+fn who_speaks_of_the_whole_figure_goes_on_with_it() {
+    let split = split_caption(
+        "Fig. 3 (A) Before. (B) After. All images were taken with one camera. The field is 30 degrees wide. \
+         CNV, choroidal neovascularization; RPE, retinal pigment epithelium.",
+        &SplitOptions::default(),
+    );
+    assert!(split.panels[0].caption.starts_with("Before. All images"), "{split:?}");
+    assert!(split.panels[0].caption.ends_with("epithelium"), "{split:?}");
+}
+
+#[test]
 fn preface_and_closing_words_go_to_every_caption() {
     let split = split_caption(
         "Fig. 3 Macular hole. (A) Before surgery. (B) After surgery. Scale bars = 200 um.",

@@ -118,6 +118,7 @@ pub fn normalize(raw: &str) -> Normalized {
         drop_cjk_spaces(&mut out.glyphs);
         full_stops(&mut out.glyphs);
     }
+    nested_brackets(&mut out.glyphs);
     join_hyphenation(&mut out.glyphs);
     out
 }
@@ -220,6 +221,50 @@ fn full_stops(glyphs: &mut [Glyph]) {
     }
 }
 
+/// `((a), (b))` is `(a, b)`: the inner brackets become blanks.
+fn nested_brackets(glyphs: &mut [Glyph]) {
+    let mut i = 0;
+    while i + 1 < glyphs.len() {
+        if glyphs[i].c == '(' && glyphs[i + 1].c == '(' {
+            let inner = nested_labels(glyphs, i + 1);
+            for &k in &inner {
+                glyphs[k].c = ' ';
+            }
+            i = inner.last().copied().unwrap_or(i);
+        }
+        i += 1;
+    }
+}
+
+/// The brackets around the labels of a list that begins at `i` and is closed by one more
+/// bracket; none when it is no such list.
+fn nested_labels(glyphs: &[Glyph], mut i: usize) -> Vec<usize> {
+    const LONGEST_LABEL: usize = 3;
+    let at = |k: usize| glyphs.get(k).map_or('\0', |g| g.c);
+    let mut inner = Vec::new();
+    loop {
+        let letters = (i + 1..i + 2 + LONGEST_LABEL)
+            .take_while(|&k| at(k).is_ascii_alphanumeric())
+            .count();
+        let close = i + 1 + letters;
+        if at(i) != '(' || letters == 0 || letters > LONGEST_LABEL || at(close) != ')' {
+            return Vec::new();
+        }
+        inner.extend([i, close]);
+        i = close + 1;
+        if at(i) == ')' {
+            return if inner.len() > 2 { inner } else { Vec::new() };
+        }
+        let between = i;
+        while matches!(at(i), ' ' | ',' | '、' | '-' | '~' | 'a' | 'n' | 'd') && i < between + 6 {
+            i += 1;
+        }
+        if i == between {
+            return Vec::new();
+        }
+    }
+}
+
 /// `hem-` line break `orrhage` is one word.
 fn join_hyphenation(glyphs: &mut Vec<Glyph>) {
     if !glyphs.windows(2).any(|w| w[0].c == '-' && w[1].c == '\n') {
@@ -261,6 +306,22 @@ mod tests {
             ("В～D：【а】", "B~D:[a]"),
         ] {
             assert_eq!(normalize(raw).text(), want, "{raw}");
+        }
+    }
+
+    #[test]
+    fn brackets_around_bracketed_labels_are_one() {
+        for (raw, want) in [
+            ("((a), (b)) Scan", "( a ,  b ) Scan"),
+            ("((A)-(C))", "( A - C )"),
+            ("((a) one)", "((a) one)"),
+            ("((a))", "((a))"),
+            ("((", "(("),
+            ("((a), (", "((a), ("),
+        ] {
+            let n = normalize(raw);
+            assert_eq!(n.text(), want);
+            assert_eq!(n.len(), raw.chars().count());
         }
     }
 

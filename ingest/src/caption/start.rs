@@ -120,7 +120,12 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
             let open = matches!(here, Boundary::Stop | Boundary::Line)
                 || here == Boundary::Space && matches!(n.before(i), ' ' | '\n')
                 || here == Boundary::Word && matches!(n.before(i), '\n');
-            if open && let Some(head) = parse(n, i, true) {
+            // The line break before the second language was lost: it repeats the very number.
+            let spaced = here == Boundary::Word && n.before(i) == ' ' && found.len() == 1;
+            if (open || spaced)
+                && let Some(head) = parse(n, i, true)
+                && (open || found[0].chinese != head.chinese && found[0].number == head.number)
+            {
                 let same = found
                     .first()
                     .is_none_or(|first| same_figure(&first.number, &head.number));

@@ -63,6 +63,9 @@ fn corpora_of_several_formats_become_utterances_with_their_keywords() {
         out.to_str().unwrap(),
     ];
     let (code, summary, stderr) = text(&arguments);
+    for corpus in summary["corpora"].as_array().unwrap() {
+        assert_eq!(corpus["balanced"], true, "{corpus}");
+    }
     assert_eq!(code, 1, "one record has no text: {stderr}");
     let written = rows(&out);
     let texts: Vec<&str> = written.iter().map(|r| r.text.as_str()).collect();

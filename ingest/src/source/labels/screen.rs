@@ -166,6 +166,7 @@ pub fn pictures_in(image: &RgbImage) -> usize {
     );
     let whole = (f64::from(image.width()) * f64::from(image.height())).max(1.0);
     let counted = parts
+        .panels
         .iter()
         .filter(|p| p.confidence >= SURE_CUT && sheet.to_page(&p.bbox).area() as f64 / whole >= LEAST_PART)
         .count();
