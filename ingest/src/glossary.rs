@@ -346,7 +346,7 @@ fn same_word(name: &str, word: &str) -> bool {
 /// Without the `s` of the plural.
 fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
-        Some(stem) if stem.len() > 2 && !stem.ends_with(['s', 'i', 'u', '\'']) => stem,
+        Some(stem) if stem.len() > 1 && !stem.ends_with(['s', 'i', 'u', '\'']) => stem,
         _ => word,
     }
 }

@@ -448,7 +448,7 @@ fn dynamic(
         let first = candidate.values[0];
         let points = match mode {
             // `Photograph (a). b Angiogram. c Scan`: only the first label stands behind its text.
-            Mode::Before if first == context.first && side(mark, mode) == Mode::After => {
+            Mode::Before if !context.chinese && first == context.first && side(mark, mode) == Mode::After => {
                 before_points(mark, family, first, target, context.chinese).max(after_points(mark) - SWITCH)
             }
             Mode::Before => before_points(mark, family, first, target, context.chinese),
