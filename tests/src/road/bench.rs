@@ -66,8 +66,12 @@ const MEASURES: &[Measure] = {
         measure("panels", &["pages_all_right"], AtLeast, 0.93),
         measure("panels", &["label_accuracy"], AtLeast, 0.95),
         measure("panels", &["caption_box_recall_050"], AtLeast, 0.97),
-        measure("left-out", &["accuracy_cfp_ffa_oct"], AtLeast, 0.98),
-        measure("left-out", &["macro_f1"], AtLeast, 0.92),
+        measure(
+            "left-out",
+            &["leave_one_collection_out", "tree", "accuracy"],
+            AtLeast,
+            0.98,
+        ),
         measure("ocr", &["cer", "en"], AtMost, 0.002),
         measure("ocr", &["cer", "zh"], AtMost, 0.04),
         measure("ocr", &["cer", "zh+en"], AtMost, 0.008),
@@ -228,8 +232,13 @@ pub fn markdown(shared: &Path, out: &Path) -> Result<String> {
         let base = number(&baseline[base_part], measure.keys).map_or_else(|| "–".to_owned(), digits);
         let ours = number(&scores, measure.keys);
         let (sign, reached) = match measure.good {
-            Good::AtLeast => ("≥", ours.is_some_and(|v| v >= measure.target)),
-            Good::AtMost => ("≤", ours.is_some_and(|v| v <= measure.target)),
+            Good::AtLeast => ("≥", ours.map(|v| v >= measure.target)),
+            Good::AtMost => ("≤", ours.map(|v| v <= measure.target)),
+        };
+        let reached = match reached {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "not measured",
         };
         writeln!(
             rows,
@@ -238,14 +247,14 @@ pub fn markdown(shared: &Path, out: &Path) -> Result<String> {
             measure.keys.join(" "),
             digits(measure.target),
             ours.map_or_else(|| "–".to_owned(), digits),
-            if reached { "yes" } else { "**no**" }
+            reached
         )?;
     }
     if rows.is_empty() {
         return Ok(String::new());
     }
     let mut text = format!(
-        "\n## Ingest on the benchmark\n\nWritten by `make bench`: development set, one job, scored by `bench/score.py`; `left-out` classifies each image\nwith statistics learnt from the other collections.\n\n| part | measure | baseline | target | here | reached |\n| --- | --- | ---: | ---: | ---: | --- |\n{rows}"
+        "\n## Ingest on the benchmark\n\nWritten by `make bench`: development set, one job, scored by `bench/score.py`; `left-out` classifies each image\nwith statistics learnt from the other collections; the only collection of its modality cannot be left out\n(`ingest modality-fit` names them). Captions a second count the start of the program.\n\n| part | measure | baseline | target | here | reached |\n| --- | --- | ---: | ---: | ---: | --- |\n{rows}"
     );
     text += &speed_lines(out)?;
     text += &breakdown(out)?;
