@@ -20,7 +20,7 @@ struct Args {
 enum Command {
     /// On a small drawn sample.
     Demo {
-        /// Folder for everything that is made.
+        /// Folder for everything that is made; what an earlier demo made there is replaced.
         #[arg(long, default_value = "demo-out")]
         out: PathBuf,
         /// A smaller sample, for tests.
@@ -82,7 +82,10 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
-        Command::Demo { out, short } => make(&road::plan::demo(&out, short)),
+        Command::Demo { out, short } => {
+            road::clear_demo(&out)?;
+            make(&road::plan::demo(&out, short))
+        }
         Command::Real {
             shared,
             out,

@@ -350,7 +350,7 @@ mod tests {
         assert!(page.contains("| ocr | cer en | – | ≤ 0.002 | 0.001 | yes |"), "{page}");
         assert!(page.contains("| ocr | cer zh | – | ≤ 0.04 | 0.05 | **no** |"), "{page}");
         assert!(
-            page.contains("| ocr | language_accuracy | – | ≥ 0.99 | – | **no** |"),
+            page.contains("| ocr | language_accuracy | – | ≥ 0.99 | – | not measured |"),
             "{page}"
         );
         assert!(!page.contains("| book |"), "{page}");

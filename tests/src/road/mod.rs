@@ -63,6 +63,24 @@ pub fn run(plan: &Plan) -> Result<RoadReport> {
     Ok(report)
 }
 
+/// Takes away what an earlier demo left in `out`, so that a demo of another version starts anew; a folder that no
+/// demo made is left as it is.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn clear_demo(out: &Path) -> Result<()> {
+    if !out.join("sample").is_dir() || !out.join("logs").is_dir() {
+        return Ok(());
+    }
+    for part in ["sample", "dataset", "runs", "eval", "stats", "logs"] {
+        let path = out.join(part);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// A short note on what a step's summary counted.
 fn summary_note(result: &StepResult) -> String {
     let Some(rows) = result
@@ -130,4 +148,27 @@ fn made(out: &Path) -> Vec<(PathBuf, &'static str)> {
     .map(|(path, what)| (out.join(path), what))
     .filter(|(path, _)| path.exists())
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_a_demo_made_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("dataset/mine.txt");
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        std::fs::write(&own, "mine").unwrap();
+        clear_demo(folder.path()).unwrap();
+        assert!(own.exists(), "no demo made this folder");
+        for part in ["sample", "logs", "runs"] {
+            std::fs::create_dir(folder.path().join(part)).unwrap();
+        }
+        std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        clear_demo(folder.path()).unwrap();
+        assert!(!folder.path().join("dataset").exists() && !folder.path().join("runs").exists());
+        assert!(folder.path().join("notes.txt").exists());
+    }
 }
