@@ -1,25 +1,11 @@
 //! `ingest den` and FFA-IR from the command line.
 
-use assert_cmd::Command;
+use super::command::run as ingest;
 use dataset::{Columns, Dataset, Modality};
 use image::{Rgb, RgbImage};
-use serde_json::Value;
 use std::fs;
-use std::path::Path;
 
 use super::draw::two_fields;
-
-fn ingest(folder: &Path, arguments: &[&str]) -> (i32, Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), summary, stderr)
-}
 
 #[test]
 fn collages_and_foreign_pictures_go_with_a_reason() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod book;
+mod command;
 mod den;
 mod draw;
 mod labels;

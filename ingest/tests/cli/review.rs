@@ -1,25 +1,12 @@
 //! `ingest review` from the command line.
 
+use super::command::run;
 use super::draw::{page_with_figure, two_fields};
-use assert_cmd::Command;
 use dataset::testing::{drawn_pair, drawn_pair_ledger};
 use dataset::{Columns, Dataset, PairRecord, ReviewStatus, SourceUpdate};
 use ingest::sheet::Sheet;
-use serde_json::Value;
 use std::fs;
 use std::path::Path;
-
-fn run(folder: &Path, arguments: &[&str]) -> (i32, Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), summary, stderr)
-}
 
 /// Six pairs, of which three wait for a person.
 fn drawn_dataset(folder: &Path) {

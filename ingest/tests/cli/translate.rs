@@ -1,23 +1,10 @@
 //! `ingest translate` from the command line.
 
-use assert_cmd::Command;
+use super::command::run;
 use dataset::testing::{drawn_pair, drawn_pair_ledger};
 use dataset::{Columns, Dataset, PairRecord, ReviewStatus, SourceUpdate};
-use serde_json::Value;
 use std::fs;
 use std::path::Path;
-
-fn run(folder: &Path, arguments: &[&str]) -> (i32, Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), summary, stderr)
-}
 
 /// Six pairs; the third and sixth are Chinese. Two carry the same words.
 fn drawn_dataset(folder: &Path) {
