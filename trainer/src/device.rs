@@ -10,20 +10,59 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 /// Device named on the command line: `cpu`, `wgpu` (the best adapter) or `wgpu:N` (the N-th discrete GPU).
+/// `cpu:N` is the CPU too; several of them share work as [`select_several`] says.
 ///
 /// # Errors
 /// Names the value, and what this binary offers instead, when the name is
 /// unknown, the feature was left out of the build or no adapter answers.
 pub fn select(name: &str) -> Result<Device> {
-    match name.split_once(':') {
-        None if name == "cpu" => Ok(Device::flex()),
-        None if name == "wgpu" => wgpu(None),
-        Some(("wgpu", index)) => match index.parse::<usize>() {
-            Ok(index) => wgpu(Some(index)),
-            Err(_) => bail!("device {name:?}: {index:?} is not a GPU number; write wgpu:0, wgpu:1, ..."),
-        },
-        _ => bail!("unknown device {name:?}; use cpu, wgpu or wgpu:N"),
+    if name.contains(',') {
+        bail!("{name:?} names several devices; only `trainer keepfit` and `trainer mlm` share their work");
     }
+    check_names(name)?;
+    match name.split_once(':') {
+        None if name == "wgpu" => wgpu(None),
+        Some(("wgpu", number)) => wgpu(Some(number.parse()?)),
+        _ => Ok(Device::flex()),
+    }
+}
+
+/// Devices named one after the other, `cpu:0,cpu:1` or `wgpu:0,wgpu:1`: one kind, each named once; the first holds
+/// weights and moments. `cpu:N` is the N-th thread that a share of a step runs in; the threads share the pool that
+/// computes.
+///
+/// # Errors
+/// As [`select`]; a device named twice, or devices of several kinds.
+pub fn select_several(names: &str) -> Result<Vec<Device>> {
+    check_names(names)?.into_iter().map(select).collect()
+}
+
+/// The names in `names`, without opening any device.
+///
+/// # Errors
+/// As [`select_several`], but for devices that do not answer.
+pub fn check_names(names: &str) -> Result<Vec<&str>> {
+    let list: Vec<&str> = names.split(',').map(str::trim).collect();
+    for (place, name) in list.iter().enumerate() {
+        if list[..place].contains(name) {
+            bail!("device {names:?} names {name} twice; number them, as in cpu:0,cpu:1");
+        }
+        let (kind, number) = name
+            .split_once(':')
+            .map_or((*name, None), |(kind, number)| (kind, Some(number)));
+        if !matches!(kind, "cpu" | "wgpu") {
+            bail!("unknown device {name:?}; use cpu, wgpu or wgpu:N");
+        }
+        if let Some(number) = number.filter(|number| number.parse::<usize>().is_err()) {
+            bail!("device {name:?}: {number:?} is not a device number; write {kind}:0, {kind}:1, ...");
+        }
+        if !list[0].starts_with(kind) {
+            bail!(
+                "device {names:?} names devices of several kinds; results would depend on who computed what. Name one kind"
+            );
+        }
+    }
+    Ok(list)
 }
 
 /// The same device with gradient recording, for models that are trained.
@@ -81,5 +120,22 @@ mod tests {
             let message = select(name).unwrap_err().to_string();
             assert!(message.contains(remedy), "{message}");
         }
+    }
+
+    #[test]
+    fn several_devices_are_of_one_kind_and_named_once() {
+        assert_eq!(select_several("cpu").unwrap().len(), 1);
+        assert_eq!(select_several("cpu:0, cpu:1,cpu:2").unwrap().len(), 3);
+        for (names, part) in [
+            ("cpu:0,cpu:0", "cpu:0 twice"),
+            ("cpu,wgpu", "several kinds"),
+            ("cpu:x", "not a device number"),
+            ("cpu,", "unknown device \"\""),
+        ] {
+            let message = select_several(names).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let message = select("cpu:0,cpu:1").unwrap_err().to_string();
+        assert!(message.contains("several devices"), "{message}");
     }
 }

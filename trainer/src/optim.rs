@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +189,16 @@ impl NamedGradients {
                 }
             }
         }
+    }
+
+    /// Moves the gradients to `device`, where another device's are to be added.
+    pub fn to_device(mut self, device: &Device) -> Self {
+        for gradient in self.0.values_mut() {
+            if let Flat::Device(tensor) = gradient {
+                *tensor = tensor.clone().to_device(device);
+            }
+        }
+        self
     }
 
     /// Whether every value is finite.
@@ -394,7 +404,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::layers::{Init, Linear};
-    use burn::tensor::Device;
 
     fn quadratic_step(model: &mut Linear, optimizer: &mut AdamW) {
         let loss = (model.weight.clone() - 3.0).square().sum();

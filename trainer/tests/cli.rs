@@ -5,6 +5,8 @@
 mod ablation;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/devices.rs"]
+mod devices;
 #[path = "cli/drawn.rs"]
 mod drawn;
 #[path = "cli/resume.rs"]

@@ -21,12 +21,14 @@ use crate::stage::{Started, resolve, start};
 Public images and their categories come from labels/ of the dataset folders, MM-Retinal pairs from
 data/; only rows with split \"train\" are used. Ablations of the paper are keys of the config (see
 `trainer ablations`). RUN/model.safetensors has the reference's key names; RUN/best holds the best checkpoint
-where the config's `best` asks for one.
+where the config's `best` asks for one. Where memory is short: `accumulate` cuts the batch into chunks (the loss
+still compares all rows), `checkpointing` computes layers again in the backward pass. Devices share chunks.
 
 Examples:
   trainer keepfit --config trainer/configs/tiny-keepfit.toml
   trainer keepfit --config trainer/configs/small-keepfit.toml --set modality=OCT --out runs/oct
   trainer keepfit --config trainer/configs/paper-keepfit.toml --dry-run
+  trainer keepfit --config trainer/configs/paper-keepfit.toml --device wgpu:0,wgpu:1 --set accumulate=2
   trainer keepfit --resume runs/oct")]
 pub struct Args {
     #[command(flatten)]

@@ -116,6 +116,9 @@ pub struct KeepfitConfig {
     pub batch: usize,
     /// Chunks that a batch is cut into to save memory; the contrastive loss still compares all its rows.
     pub accumulate: usize,
+    /// Keep the inputs of the towers' layers alone for the backward pass and compute the rest again: less memory,
+    /// more time, the same gradients.
+    pub checkpointing: bool,
     /// Passes over the public sets; ignored when `steps` is above 0.
     pub epochs: f64,
     /// Optimiser steps; 0 means by epochs.
@@ -168,7 +171,7 @@ pub struct KeepfitConfig {
     pub cache_mib: usize,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Device: `cpu`, `wgpu`, `wgpu:1`.
+    /// Device: `cpu`, `wgpu`, `wgpu:1`; several share the chunks of `accumulate`: `cpu:0,cpu:1`, `wgpu:0,wgpu:1`.
     pub device: String,
     /// Run folder.
     pub out: String,
@@ -222,6 +225,7 @@ impl Default for KeepfitConfig {
             max_tokens: 256,
             batch: 48,
             accumulate: 1,
+            checkpointing: false,
             epochs: 25.0,
             steps: 0,
             learning_rate: 1e-4,

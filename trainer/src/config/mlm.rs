@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{StageConfig, has_datasets, in_range};
+use super::{StageConfig, has_chunks, has_datasets, in_range};
 use crate::stage::best::Best;
 
 /// Everything that decides a masked-language run (Section IV-B).
@@ -38,6 +38,11 @@ pub struct MlmConfig {
     pub whole_word: bool,
     /// Utterances in a batch.
     pub batch: usize,
+    /// Chunks that a batch is cut into, to save memory or to share it between devices; the gradients are the
+    /// whole batch's.
+    pub accumulate: usize,
+    /// Keep each layer's input alone for the backward pass and compute the rest again: less memory, more time.
+    pub checkpointing: bool,
     /// Passes over the training share; ignored when `steps` is above 0.
     pub epochs: f64,
     /// Optimiser steps; 0 means by epochs.
@@ -74,7 +79,7 @@ pub struct MlmConfig {
     pub best: String,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Device: `cpu`, `wgpu`, `wgpu:1`.
+    /// Device: `cpu`, `wgpu`, `wgpu:1`; several share the chunks of `accumulate`: `cpu:0,cpu:1`, `wgpu:0,wgpu:1`.
     pub device: String,
     /// Run folder.
     pub out: String,
@@ -97,6 +102,8 @@ impl Default for MlmConfig {
             mask_probability: 0.15,
             whole_word: false,
             batch: 32,
+            accumulate: 1,
+            checkpointing: false,
             epochs: 3.0,
             steps: 0,
             learning_rate: 5e-5,
@@ -138,6 +145,8 @@ impl StageConfig for MlmConfig {
         in_range("max_tokens", self.max_tokens, 3, self.text_positions)?;
         in_range("mask_probability", self.mask_probability, 0.01, 0.9)?;
         in_range("batch", self.batch, 1, 1 << 16)?;
+        in_range("accumulate", self.accumulate, 1, self.batch)?;
+        has_chunks(self.accumulate, &self.device)?;
         in_range("epochs", self.epochs, 0.0, 1e6)?;
         in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
@@ -178,6 +187,7 @@ impl StageConfig for MlmConfig {
             save_every_minutes: 0.0,
             keep_last: 1,
             workers: 1,
+            checkpointing: false,
             device: String::new(),
             out: String::new(),
             ..self.clone()

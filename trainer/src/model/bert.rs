@@ -4,6 +4,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, activation, module};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    checkpointing::checkpointed,
     cpu::{self, attention::Segment},
     dropout::Dropout,
     layers::{Init, LayerNorm, Linear, gelu},
@@ -136,6 +137,7 @@ impl Embeddings {
 
 /// Who attends to whom among the rows of a batch.
 #[allow(clippy::large_enum_variant, reason = "one lives per forward pass")]
+#[derive(Clone)]
 enum Layout {
     /// Sequences of the given rows (CPU).
     Segments(Vec<Segment>),
@@ -224,6 +226,20 @@ impl Layer {
     }
 }
 
+impl Walk for Layer {
+    fn walk(&mut self, path: &str, visit: &mut dyn FnMut(&str, Role, Slot)) {
+        let at = |field: &str| join(path, field);
+        self.query.walk(&at("attention.self.query"), visit);
+        self.key.walk(&at("attention.self.key"), visit);
+        self.value.walk(&at("attention.self.value"), visit);
+        self.attention_output.walk(&at("attention.output.dense"), visit);
+        self.attention_norm.walk(&at("attention.output.LayerNorm"), visit);
+        self.intermediate.walk(&at("intermediate.dense"), visit);
+        self.output.walk(&at("output.dense"), visit);
+        self.output_norm.walk(&at("output.LayerNorm"), visit);
+    }
+}
+
 /// Dropout probabilities of the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropoutRates {
@@ -251,6 +267,7 @@ pub struct Bert {
     /// Loaded and saved so that files keep every key; never used.
     pooler: Option<Linear>,
     rates: DropoutRates,
+    checkpointing: bool,
 }
 
 impl Bert {
@@ -286,12 +303,18 @@ impl Bert {
             layers,
             pooler,
             rates: DropoutRates::default(),
+            checkpointing: false,
         }
     }
 
     /// Sets the dropout probabilities (default 0.1).
     pub fn set_dropout(&mut self, rates: DropoutRates) {
         self.rates = rates;
+    }
+
+    /// Whether training computes each layer's inner values again in the backward pass instead of keeping them.
+    pub fn set_checkpointing(&mut self, on: bool) {
+        self.checkpointing = on;
     }
 
     /// Word embeddings `[vocabulary, hidden]`, for the tied decoder.
@@ -390,7 +413,17 @@ impl Bert {
         let mut x = dropout.apply(self.embeddings.forward(ids, positions), self.rates.hidden);
         let mut states = vec![x.clone()];
         for layer in &self.layers {
-            x = layer.forward(x, layout, self.rates, dropout);
+            x = if self.checkpointing {
+                let (rates, layout_again, mut dropout_again) = (self.rates, layout.clone(), dropout.clone());
+                checkpointed(
+                    layer,
+                    x,
+                    |layer, x| layer.forward(x, layout, rates, dropout),
+                    move |layer, x| layer.forward(x, &layout_again, rates, &mut dropout_again),
+                )
+            } else {
+                layer.forward(x, layout, self.rates, dropout)
+            };
             states.push(x.clone());
         }
         states
@@ -444,15 +477,7 @@ impl Walk for Bert {
         );
         e.norm.walk(&at("embeddings.LayerNorm"), visit);
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let at = |field: &str| join(path, &format!("encoder.layer.{index}.{field}"));
-            layer.query.walk(&at("attention.self.query"), visit);
-            layer.key.walk(&at("attention.self.key"), visit);
-            layer.value.walk(&at("attention.self.value"), visit);
-            layer.attention_output.walk(&at("attention.output.dense"), visit);
-            layer.attention_norm.walk(&at("attention.output.LayerNorm"), visit);
-            layer.intermediate.walk(&at("intermediate.dense"), visit);
-            layer.output.walk(&at("output.dense"), visit);
-            layer.output_norm.walk(&at("output.LayerNorm"), visit);
+            layer.walk(&at(&format!("encoder.layer.{index}")), visit);
         }
         if let Some(pooler) = &mut self.pooler {
             pooler.walk(&at("pooler.dense"), &mut |key, _, slot| visit(key, Role::Frozen, slot));

@@ -8,7 +8,8 @@ use rand_chacha::{
 
 use super::walk::from_vec;
 
-/// Masks of one training step. Off for evaluation and parity.
+/// Masks of one training step. Off for evaluation and parity. A copy draws what the original would.
+#[derive(Clone)]
 pub struct Dropout(Option<ChaCha8Rng>);
 
 impl Dropout {

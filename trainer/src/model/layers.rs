@@ -294,6 +294,17 @@ pub struct BatchMoments {
     pub count: usize,
 }
 
+impl BatchMoments {
+    /// The same on `device`.
+    pub fn to_device(self, device: &Device) -> Self {
+        Self {
+            mean: self.mean.to_device(device),
+            variance: self.variance.to_device(device),
+            count: self.count,
+        }
+    }
+}
+
 /// Batch normalisation over (batch, height, width), PyTorch's running-statistics rule.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {

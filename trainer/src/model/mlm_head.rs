@@ -72,6 +72,31 @@ pub struct MaskedBatch {
     pub labels: Vec<i64>,
 }
 
+impl MaskedBatch {
+    /// Positions to be predicted.
+    pub fn labelled(&self) -> usize {
+        self.labels.iter().filter(|&&label| label != IGNORE_LABEL).count()
+    }
+
+    /// Pieces of at most `rows` rows, in order.
+    pub fn chunks(&self, rows: usize) -> Vec<MaskedBatch> {
+        let size = (rows * self.shape[1]).max(1);
+        let fields = self
+            .ids
+            .chunks(size)
+            .zip(self.mask.chunks(size))
+            .zip(self.labels.chunks(size));
+        fields
+            .map(|((ids, mask), labels)| MaskedBatch {
+                shape: [ids.len() / self.shape[1], self.shape[1]],
+                ids: ids.to_vec(),
+                mask: mask.to_vec(),
+                labels: labels.to_vec(),
+            })
+            .collect()
+    }
+}
+
 /// Label of a position that does not count.
 pub const IGNORE_LABEL: i64 = -100;
 

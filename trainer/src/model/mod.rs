@@ -20,6 +20,7 @@
 pub mod attention;
 pub mod autoencoder;
 pub mod bert;
+pub mod checkpointing;
 pub mod cpu;
 pub mod custom;
 pub mod discriminator;

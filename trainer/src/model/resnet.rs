@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, module, ops::MaxPoolOptions};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    checkpointing::checkpointed,
     layers::{BatchMoments, BatchNorm, BatchStats, Conv, Init},
     walk::{Role, Slot, Walk, join},
 };
@@ -134,6 +135,7 @@ pub struct ResNet {
     conv1: Conv,
     bn1: BatchNorm,
     stages: Vec<Vec<Bottleneck>>,
+    checkpointing: bool,
 }
 
 /// What the image encoder computed.
@@ -161,7 +163,17 @@ impl ResNet {
             }
             stages.push(built);
         }
-        Self { conv1, bn1, stages }
+        Self {
+            conv1,
+            bn1,
+            stages,
+            checkpointing: false,
+        }
+    }
+
+    /// Whether training computes each block's inner values again in the backward pass instead of keeping them.
+    pub fn set_checkpointing(&mut self, on: bool) {
+        self.checkpointing = on;
     }
 
     /// images `[batch, 3, height, width]` in [0, 1]; any height and width from 1.
@@ -172,7 +184,16 @@ impl ResNet {
         let mut taps = vec![x.clone()];
         for stage in &self.stages {
             for block in stage {
-                x = block.forward(x, stats);
+                x = match &mut *stats {
+                    BatchStats::Batch(moments) if self.checkpointing => checkpointed(
+                        block,
+                        x,
+                        |block, x| block.forward(x, &mut BatchStats::Batch(moments)),
+                        // The running statistics move by the first pass alone.
+                        |block, x| block.forward(x, &mut BatchStats::Batch(&mut Vec::new())),
+                    ),
+                    stats => block.forward(x, stats),
+                };
             }
             taps.push(x.clone());
         }

@@ -5,6 +5,7 @@
 //! optimiser, gradient norms and the parity report all go through [`Walk`], so
 //! a name is written once, in the layer that owns the tensor.
 
+use burn::backend::DispatchTensor;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 /// What training does with a tensor.
@@ -90,6 +91,42 @@ impl Slot<'_> {
         with_tensor!(self, t => **t = (**t).clone().inner(), counter _c => ())
     }
 
+    /// Moves the tensor to `device`, as a fresh graph leaf with the old gradient flag.
+    pub fn to_device(&mut self, device: &Device) {
+        with_tensor!(self, t => {
+            let moved = (**t).clone().inner().to_device(&device.clone().without_autodiff());
+            **t = as_leaf(moved, t);
+        }, counter _c => ())
+    }
+
+    /// A plain tensor becomes a fresh graph leaf that receives gradients.
+    pub fn to_leaf(&mut self) {
+        with_tensor!(self, t => **t = (**t).clone().inner().autodiff().require_grad(), counter _c => ())
+    }
+
+    /// The tensor with its place in the graph, whatever its rank; `None` for a counter.
+    pub fn raw(&self) -> Option<DispatchTensor> {
+        match self {
+            Slot::Scalar(t) | Slot::Vector(t) => Some((**t).clone().into_dispatch()),
+            Slot::Matrix(t) => Some((**t).clone().into_dispatch()),
+            Slot::Kernel(t) => Some((**t).clone().into_dispatch()),
+            Slot::Counter(_) => None,
+        }
+    }
+
+    /// Takes this tensor's gradient out of `gradients`, in its own shape.
+    pub fn take_raw_gradient(&self, gradients: &mut Gradients) -> Option<DispatchTensor> {
+        if !self.is_recording() {
+            return None;
+        }
+        match self {
+            Slot::Scalar(t) | Slot::Vector(t) => t.grad_remove(gradients).map(Tensor::into_dispatch),
+            Slot::Matrix(t) => t.grad_remove(gradients).map(Tensor::into_dispatch),
+            Slot::Kernel(t) => t.grad_remove(gradients).map(Tensor::into_dispatch),
+            Slot::Counter(_) => None,
+        }
+    }
+
     /// Whether the tensor can receive gradients.
     pub fn is_recording(&self) -> bool {
         match self {
@@ -166,6 +203,16 @@ pub trait Walk {
     {
         let mut copy = self.clone();
         copy.each(|_, _, mut slot| slot.to_plain());
+        copy
+    }
+
+    /// A copy on `device`, with its own graph leaves; it shares the values where the device is the same.
+    fn on_device(&self, device: &Device) -> Self
+    where
+        Self: Sized + Clone,
+    {
+        let mut copy = self.clone();
+        copy.each(|_, _, mut slot| slot.to_device(device));
         copy
     }
 

@@ -56,7 +56,8 @@ pub struct KeepfitStage {
     rejected: Vec<Rejected>,
     leaks: Vec<Leak>,
     counts: serde_json::Value,
-    device: Device,
+    /// Where the model lives first, then those that share the chunks with it.
+    devices: Vec<Device>,
     model: KeepFitModel,
     optimizer: AdamW,
     schedule: CosineSchedule,
@@ -73,7 +74,7 @@ impl KeepfitStage {
     /// # Errors
     /// Unreadable or insufficient data, checkpoints that do not fit, an unknown device.
     pub fn new(config: &KeepfitConfig, spool: &Path) -> Result<Self> {
-        let device = device::select(&config.device)?;
+        let devices = device::select_several(&config.device)?;
         let tokenizer = build::open_tokenizer(config)?;
         let text = build::text_config(config, &tokenizer)?;
         let codebook = if config.appearance {
@@ -138,8 +139,9 @@ impl KeepfitStage {
             "rejected": rejected.len(),
             "steps_per_epoch": steps_per_epoch,
         });
-        let mut model = build::init_model(config, &shape, codebook, &device::training(&device))?;
+        let mut model = build::init_model(config, &shape, codebook, &device::training(&devices[0]))?;
         build::freeze(&mut model, config)?;
+        model.set_checkpointing(config.checkpointing);
         let (warmup, horizon) = build::schedule_steps(config, steps_per_epoch, total_steps);
         let template = match config.template.as_str() {
             "" => training_template(config.modality),
@@ -168,7 +170,7 @@ impl KeepfitStage {
             rejected,
             leaks,
             counts,
-            device,
+            devices,
             model,
             optimizer: AdamW::new(adam(config)),
             // Counted in steps, so that runs given in steps have a horizon too.
@@ -277,7 +279,7 @@ impl KeepfitStage {
     }
 
     fn term_norms(&mut self, step: u64, batch: &HostBatch) -> Result<Numbers> {
-        let (side, device) = (self.config.image_size, &self.device);
+        let (side, device) = (self.config.image_size, &self.devices[0]);
         let mut again = || batch.clone().to_device(side, device);
         report::term_norms(&mut self.model, self.config.seed, step, &mut again)
     }
@@ -294,7 +296,7 @@ impl KeepfitStage {
             let cut = Chunked {
                 rows: self.config.batch / self.config.accumulate,
                 side: self.config.image_size,
-                device: &self.device,
+                devices: &self.devices,
                 dropout: Some((self.config.seed, step)),
             };
             let found = accumulate::step(&mut self.model, &batch, cut);
@@ -307,7 +309,7 @@ impl KeepfitStage {
         let mut dropout = Dropout::for_step(self.config.seed, step);
         let output = self
             .model
-            .forward_step(batch.to_device(self.config.image_size, &self.device), &mut dropout);
+            .forward_step(batch.to_device(self.config.image_size, &self.devices[0]), &mut dropout);
         let terms = numbers(&output, &self.model);
         let StepOutput { total, moments, .. } = output;
         Found {
@@ -376,7 +378,7 @@ impl Stage for KeepfitStage {
     }
 
     fn evaluate(&mut self, _steps: u64, _run: &Path) -> Result<Numbers> {
-        zero_shot::evaluate(&self.model.plain(), &self.data, &self.held, &self.device)
+        zero_shot::evaluate(&self.model.plain(), &self.data, &self.held, &self.devices[0])
     }
 
     fn save(&mut self, folder: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Masked language modelling of the text encoder: `trainer mlm` (Section IV-B).
 
+mod step;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,6 @@ use crate::config::MlmConfig;
 use crate::data::prefetch::Prefetcher;
 use crate::data::utterances::{UtteranceQuery, Utterances, epoch_batches, masked_batch, ophthalmic_positions};
 use crate::device;
-use crate::loss;
 use crate::model::bert::{DropoutRates, TextConfig};
 use crate::model::dropout::Dropout;
 use crate::model::layers::Init;
@@ -97,7 +98,8 @@ pub struct MlmStage {
     text: TextConfig,
     tokenizer: WordPieceTokenizer,
     corpus: Arc<Corpus>,
-    device: Device,
+    /// Where the model lives first, then those that share the chunks with it.
+    devices: Vec<Device>,
     model: MaskedLm,
     optimizer: AdamW,
     guard: NanGuard,
@@ -111,7 +113,7 @@ impl MlmStage {
     /// # Errors
     /// Unreadable data, a vocabulary or checkpoint that does not fit, an unknown device.
     pub fn new(config: &MlmConfig) -> Result<Self> {
-        let device = device::select(&config.device)?;
+        let devices = device::select_several(&config.device)?;
         let tokenizer = WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`")?;
         let text = text_config(config, &tokenizer);
         text.validate()?;
@@ -137,7 +139,8 @@ impl MlmStage {
             training,
             held,
         };
-        let mut model = init_model(&text, config, &device::training(&device));
+        let mut model = init_model(&text, config, &device::training(&devices[0]));
+        model.bert.set_checkpointing(config.checkpointing);
         if !config.text_init.is_empty() {
             load_text(&mut model, &config.text_init)?;
         }
@@ -147,7 +150,7 @@ impl MlmStage {
             text,
             tokenizer,
             corpus: Arc::new(corpus),
-            device,
+            devices,
             model,
             optimizer: AdamW::new(adam(config)),
             guard: NanGuard::new(config.skip_nonfinite),
@@ -287,29 +290,31 @@ impl Stage for MlmStage {
             .next_batch()?;
         let rate = self.schedule.rate(self.config.learning_rate, step);
         let tokens = batch.mask.iter().sum::<i64>() as u64;
-        let mut dropout = Dropout::for_step(self.config.seed, step);
         let mut numbers = vec![("lr".to_owned(), rate)];
+        let found = if self.config.accumulate > 1 {
+            let draw = (self.config.seed, step);
+            step::in_chunks(&self.model, &batch, self.config.accumulate, &self.devices, draw)
+        } else {
+            let mut dropout = Dropout::for_step(self.config.seed, step);
+            step::whole(&mut self.model, &batch, &mut dropout)
+        };
         // A batch of very short utterances may have nothing masked; it teaches nothing then.
-        if let Some(predictions) = self.model.forward(&batch, &mut dropout) {
-            let count = predictions.labels.dims()[0];
-            let correct = loss::mlm::correct(predictions.logits.clone(), predictions.labels.clone());
-            let total = loss::mlm::loss(predictions.logits, predictions.labels);
-            let value = f64::from(to_vec(&total)[0]);
-            numbers.push(("loss/total".to_owned(), value));
+        if let Some(found) = found {
+            let mut gradients = found.gradients;
+            numbers.push(("loss/total".to_owned(), found.loss));
             if !self.guard.goes_on(step, &numbers)? {
                 return Ok(StepReport {
                     numbers,
                     units: vec![("tokens", tokens)],
                 });
             }
-            let mut gradients = NamedGradients::collect(&mut self.model, total.backward());
             let norms: Numbers = [("bert.", "grad_norm/bert"), ("cls.", "grad_norm/head")]
                 .into_iter()
                 .filter_map(|(prefix, name)| Some((name.to_owned(), gradients.prefix_norm(prefix)?)))
                 .collect();
             let norm = clip(&mut gradients, self.config.clip_norm);
-            numbers.push(("masked_accuracy".to_owned(), correct as f64 / count as f64));
-            numbers.push(("masked".to_owned(), count as f64));
+            numbers.push(("masked_accuracy".to_owned(), found.correct as f64 / found.count as f64));
+            numbers.push(("masked".to_owned(), found.count as f64));
             numbers.push(("grad_norm/total".to_owned(), norm));
             numbers.extend(norms);
             if self.guard.goes_on(step, &numbers)? {
@@ -349,7 +354,7 @@ impl Stage for MlmStage {
             let Some(predictions) = model.forward(&batch, &mut Dropout::off()) else {
                 continue;
             };
-            let (losses, hits) = per_position(predictions.logits, predictions.labels, &self.device);
+            let (losses, hits) = per_position(predictions.logits, predictions.labels, &self.devices[0]);
             for ((loss, hit), is_term) in losses.into_iter().zip(hits).zip(ophthalmic) {
                 all.add(loss, hit);
                 if is_term {

@@ -58,6 +58,8 @@ fn configs_with_mistakes_stop_before_any_work() {
         ("ban_categories=[\"--\"]", ["ban_categories", "no word"]),
         ("layer_decay=2", ["layer_decay", "0.01 to 1"]),
         ("stop_gradient=[\"texts\"]", ["stop_gradient", "pair-texts"]),
+        ("device=cpu:0,cpu:1", ["2 devices", "set accumulate to 2"]),
+        ("device=cpu:a", ["\"a\" is not a device number", "cpu:0, cpu:1"]),
         ("on_leak=keep", ["on_leak", "warn"]),
     ] {
         says(&fails(place, "keepfit", &["--set", pair]), &parts);

@@ -5,7 +5,7 @@ use dataset::modality::Modality;
 
 use super::KeepfitConfig;
 use crate::config::mlm::check_text_shape;
-use crate::config::{StageConfig, has_datasets, in_range};
+use crate::config::{StageConfig, has_chunks, has_datasets, in_range};
 use crate::data::ban::BanRules;
 use crate::stage::best::Best;
 use crate::stage::keepfit::rates;
@@ -74,6 +74,7 @@ impl StageConfig for KeepfitConfig {
                 self.batch
             );
         }
+        has_chunks(self.accumulate, &self.device)?;
         if self.accumulate > 1 && self.term_norms_every > 0 {
             bail!("`term_norms_every` passes whole batches through the model; set it to 0 with accumulate > 1");
         }
@@ -125,6 +126,7 @@ impl StageConfig for KeepfitConfig {
             keep_last: 1,
             cache_mib: 0,
             workers: 1,
+            checkpointing: false,
             device: String::new(),
             out: String::new(),
             ..self.clone()

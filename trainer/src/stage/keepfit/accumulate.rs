@@ -5,6 +5,9 @@
 //! respect to these come from the whole batch; then each chunk runs again with a graph and passes its rows'
 //! gradients on to the weights. Dropout draws the same masks in both passes. Batch normalisation sees
 //! chunks; the running statistics move once, by the moments of the whole half.
+//!
+//! Several devices share the chunks. The loss is computed on the first, and everything is added there in the order
+//! of the chunks, so the number of devices changes no bit of a step on the CPU.
 
 use burn::tensor::{Device, Gradients, Tensor};
 
@@ -13,8 +16,8 @@ use crate::model::dropout::Dropout;
 use crate::model::keepfit::{Half, KeepFitModel, StepOutput, Tokens};
 use crate::model::layers::BatchMoments;
 use crate::model::towers::Encoded;
-use crate::model::walk::Walk;
 use crate::optim::NamedGradients;
+use crate::stage::team::Team;
 
 /// What a step in chunks computed.
 pub struct Accumulated {
@@ -33,8 +36,8 @@ pub struct Chunked<'a> {
     pub rows: usize,
     /// Side of the images.
     pub side: usize,
-    /// Plain device that the batch is moved to.
-    pub device: &'a Device,
+    /// Plain devices that share the chunks, at least one; the model lives on the first.
+    pub devices: &'a [Device],
     /// Seed and step of the dropout masks; None is without dropout.
     pub dropout: Option<(u64, u64)>,
 }
@@ -54,18 +57,69 @@ const JOIN: u64 = 0;
 const PUBLIC: u64 = 1;
 const PAIRS: u64 = 1 << 7;
 
+/// A chunk of one half.
+struct Chunk {
+    input: HostHalf,
+    /// Whether it belongs to the MM-Retinal half.
+    of_pairs: bool,
+    /// Number of its dropout masks.
+    part: u64,
+    /// Its first row in the half.
+    first: usize,
+}
+
+/// The chunks of a batch, the public half's first.
+fn chunks(batch: &HostBatch, rows: usize) -> Vec<Chunk> {
+    let halves = [
+        (Some(&batch.public), false, PUBLIC),
+        (batch.pairs.as_ref(), true, PAIRS),
+    ];
+    let mut chunks = Vec::new();
+    for (half, of_pairs, part) in halves {
+        let mut first = 0;
+        for (number, input) in half.into_iter().flat_map(|half| half.chunks(rows)).enumerate() {
+            let next = first + input.rows;
+            chunks.push(Chunk {
+                input,
+                of_pairs,
+                part: part + number as u64,
+                first,
+            });
+            first = next;
+        }
+    }
+    chunks
+}
+
 /// One step of `batch` in chunks; `model` is on an autodiff device.
 pub fn step(model: &mut KeepFitModel, batch: &HostBatch, cut: Chunked) -> Accumulated {
     let with_tokens = batch.pairs.is_some();
-    let plain = model.plain();
-    let public = embed(&plain, &batch.public, with_tokens, PUBLIC, cut);
-    let pairs = batch.pairs.as_ref().map(|half| embed(&plain, half, true, PAIRS, cut));
-    drop(plain);
+    let chunks = chunks(batch, cut.rows);
+    let mut team = Team::new(model, cut.devices);
 
-    let (public, public_leaves) = leaves(public);
-    let (pairs, pair_leaves) = match pairs.map(leaves) {
-        Some((half, leaves)) => (Some(half), Some(leaves)),
-        None => (None, None),
+    let first = &cut.devices[0];
+    let (mut public, mut pairs): (Vec<Half>, Vec<Half>) = (Vec::new(), Vec::new());
+    let mut of_pairs = chunks.iter().map(|chunk| chunk.of_pairs);
+    team.plain().share(
+        &chunks,
+        |plain, device, chunk| {
+            let input = chunk.input.clone().to_device(cut.side, device);
+            let half = plain.encode_half(input, with_tokens, &mut cut.masks(chunk.part), &mut Vec::new());
+            half_on(half, first)
+        },
+        |half| match of_pairs.next() {
+            Some(true) => pairs.push(half),
+            _ => public.push(half),
+        },
+    );
+
+    let (public, public_leaves) = leaves(joined(&public));
+    let (pairs, pair_leaves) = match pairs.is_empty() {
+        true => (None, None),
+        false => {
+            let (half, leaves) = leaves(joined(&pairs));
+            (Some(half), Some(leaves))
+        }
     };
     let output = model.join(public, &batch.categories, pairs, &mut cut.masks(JOIN));
     let mut found = output.total.clone().backward();
@@ -73,10 +127,29 @@ pub fn step(model: &mut KeepFitModel, batch: &HostBatch, cut: Chunked) -> Accumu
     let wanted_pairs = pair_leaves.map(|leaves| leaves.gradients(&mut found));
     let mut gradients = NamedGradients::collect(model, found);
 
-    let mut moments = vec![again(model, &batch.public, &wanted, PUBLIC, cut, &mut gradients)];
-    if let (Some(half), Some(wanted)) = (&batch.pairs, wanted_pairs) {
-        moments.push(again(model, half, &wanted, PAIRS, cut, &mut gradients));
-    }
+    let mut moments: Vec<Vec<BatchMoments>> = Vec::new();
+    team.share(
+        &chunks,
+        |model, device, chunk| {
+            let wanted = if chunk.of_pairs {
+                wanted_pairs.as_ref()
+            } else {
+                Some(&wanted)
+            };
+            let (found, moments) = again(model, device, chunk, wanted, cut);
+            let moments = moments.into_iter().map(|moments| moments.to_device(first)).collect();
+            (chunk.of_pairs, found.map(|found| found.to_device(first)), moments)
+        },
+        |(of_pairs, found, of_chunk): (bool, Option<NamedGradients>, Vec<BatchMoments>)| {
+            if let Some(found) = found {
+                gradients.accumulate(found);
+            }
+            let half = usize::from(of_pairs);
+            moments.resize_with(moments.len().max(half + 1), Vec::new);
+            let so_far = std::mem::take(&mut moments[half]);
+            moments[half] = join_moments(so_far, of_chunk);
+        },
+    );
     Accumulated {
         output,
         gradients,
@@ -84,25 +157,26 @@ pub fn step(model: &mut KeepFitModel, batch: &HostBatch, cut: Chunked) -> Accumu
     }
 }
 
-/// First pass: embeddings of a whole half, without a graph.
-fn embed(plain: &KeepFitModel, half: &HostHalf, with_tokens: bool, part: u64, cut: Chunked) -> Half {
-    let mut done: Vec<Half> = Vec::new();
-    for (number, chunk) in half.chunks(cut.rows).into_iter().enumerate() {
-        let input = chunk.to_device(cut.side, cut.device);
-        let mut masks = cut.masks(part + number as u64);
-        done.push(plain.encode_half(input, with_tokens, &mut masks, &mut Vec::new()));
+/// A half's embeddings on `device`.
+fn half_on(half: Half, device: &Device) -> Half {
+    let on = |encoded: Encoded| Encoded {
+        features: encoded.features.to_device(device),
+        projected: encoded.projected.to_device(device),
+    };
+    Half {
+        images: on(half.images),
+        texts: on(half.texts),
+        tokens: half.tokens.map(|tokens| Tokens {
+            mean: tokens.mean.to_device(device),
+            codes: tokens.codes.to_device(device),
+        }),
     }
-    let rows = |pick: &dyn Fn(&Half) -> Tensor<2>| Tensor::cat(done.iter().map(pick).collect(), 0);
-    let tokens = with_tokens
-        .then(|| {
-            let parts: Option<Vec<Tokens>> = done.iter().map(|half| half.tokens.clone()).collect();
-            parts.filter(|parts| !parts.is_empty())
-        })
-        .flatten()
-        .map(|parts| Tokens {
-            mean: Tensor::cat(parts.iter().map(|tokens| tokens.mean.clone()).collect(), 0),
-            codes: Tensor::cat(parts.into_iter().map(|tokens| tokens.codes).collect(), 0),
-        });
+}
+
+/// The rows of chunks one after the other, as one half.
+fn joined(chunks: &[Half]) -> Half {
+    let rows = |pick: &dyn Fn(&Half) -> Tensor<2>| Tensor::cat(chunks.iter().map(pick).collect(), 0);
+    let tokens: Option<Vec<Tokens>> = chunks.iter().map(|half| half.tokens.clone()).collect();
     Half {
         images: Encoded {
             features: rows(&|half| half.images.features.clone()),
@@ -112,7 +186,10 @@ fn embed(plain: &KeepFitModel, half: &HostHalf, with_tokens: bool, part: u64, cu
             features: rows(&|half| half.texts.features.clone()),
             projected: rows(&|half| half.texts.projected.clone()),
         },
-        tokens,
+        tokens: tokens.filter(|parts| !parts.is_empty()).map(|parts| Tokens {
+            mean: Tensor::cat(parts.iter().map(|tokens| tokens.mean.clone()).collect(), 0),
+            codes: Tensor::cat(parts.into_iter().map(|tokens| tokens.codes).collect(), 0),
+        }),
     }
 }
 
@@ -154,42 +231,36 @@ impl Leaves {
     }
 }
 
-/// Second pass: each chunk with a graph; adds to `gradients` and returns the half's moments.
+/// Second pass: one chunk with a graph; its gradients, unless nothing of it is trained, and its moments.
 fn again(
     model: &mut KeepFitModel,
-    half: &HostHalf,
-    wanted: &Wanted,
-    part: u64,
+    device: &Device,
+    chunk: &Chunk,
+    wanted: Option<&Wanted>,
     cut: Chunked,
-    gradients: &mut NamedGradients,
-) -> Vec<BatchMoments> {
-    let mut of_half: Vec<BatchMoments> = Vec::new();
-    let mut first = 0;
-    for (number, chunk) in half.chunks(cut.rows).into_iter().enumerate() {
-        let rows = chunk.rows;
-        let mut of_chunk = Vec::new();
-        let mut masks = cut.masks(part + number as u64);
-        let input = chunk.to_device(cut.side, cut.device);
-        let encoded = model.encode_half(input, wanted.tokens.is_some(), &mut masks, &mut of_chunk);
-        let passed = [
-            (Some(encoded.images.projected), &wanted.images),
-            (Some(encoded.texts.projected), &wanted.texts),
-            (encoded.tokens.map(|tokens| tokens.mean), &wanted.tokens),
-        ];
-        // ⟨embedding, its gradient⟩ has the gradients of the whole loss with respect to the weights.
-        let terms = passed.into_iter().filter_map(|(value, gradient)| {
-            let (value, gradient) = (value?, gradient.clone()?);
-            let [_, width] = value.dims();
-            let own = gradient.slice([first..first + rows, 0..width]);
-            value.is_autodiff().then(|| (value * own).sum())
-        });
-        if let Some(sum) = terms.reduce(|a, b| a + b) {
-            gradients.accumulate(NamedGradients::collect(model, sum.backward()));
-        }
-        of_half = join_moments(of_half, of_chunk);
-        first += rows;
-    }
-    of_half
+) -> (Option<NamedGradients>, Vec<BatchMoments>) {
+    let Some(wanted) = wanted else {
+        return (None, Vec::new());
+    };
+    let rows = chunk.first..chunk.first + chunk.input.rows;
+    let mut moments = Vec::new();
+    let input = chunk.input.clone().to_device(cut.side, device);
+    let encoded = model.encode_half(input, wanted.tokens.is_some(), &mut cut.masks(chunk.part), &mut moments);
+    let passed = [
+        (Some(encoded.images.projected), &wanted.images),
+        (Some(encoded.texts.projected), &wanted.texts),
+        (encoded.tokens.map(|tokens| tokens.mean), &wanted.tokens),
+    ];
+    // ⟨embedding, its gradient⟩ has the gradients of the whole loss with respect to the weights.
+    let terms = passed.into_iter().filter_map(|(value, gradient)| {
+        let (value, gradient) = (value?, gradient.clone()?);
+        let [_, width] = value.dims();
+        let own = gradient.slice([rows.clone(), 0..width]).to_device(device);
+        value.is_autodiff().then(|| (value * own).sum())
+    });
+    let sum = terms.reduce(|a, b| a + b);
+    let found = sum.map(|sum| NamedGradients::collect(model, sum.backward()));
+    (found, moments)
 }
 
 /// Moments of two sets of elements together, layer by layer.
@@ -255,11 +326,11 @@ mod tests {
         }
     }
 
-    fn cut(rows: usize, device: &Device) -> Chunked<'_> {
+    fn cut(rows: usize, devices: &[Device]) -> Chunked<'_> {
         Chunked {
             rows,
             side: 32,
-            device,
+            devices,
             dropout: None,
         }
     }
@@ -290,7 +361,7 @@ mod tests {
         let total = to_vec(&output.total)[0];
         let expected = NamedGradients::collect(&mut whole, output.total.backward());
         for rows in [1, 2, 4, 6] {
-            let found = step(&mut parts, &batch, cut(rows, &device));
+            let found = step(&mut parts, &batch, cut(rows, std::slice::from_ref(&device)));
             assert!((to_vec(&found.output.total)[0] - total).abs() < 1e-5 * total.abs());
             let (count, worst) = apart(&expected, &found.gradients);
             assert!(
@@ -300,13 +371,63 @@ mod tests {
         }
     }
 
+    /// A step shared by several devices is the step of one device, bit for bit: chunks are the same and everything
+    /// is added in their order. With dropout and batch statistics.
+    #[test]
+    fn devices_share_a_step_without_changing_a_bit() {
+        let device = Device::flex();
+        let batch = batch();
+        let run = |count: usize, rows: usize, checkpointing: bool| {
+            let mut model = model();
+            model.set_checkpointing(checkpointing);
+            let devices = vec![device.clone(); count];
+            let cut = Chunked {
+                dropout: Some((5, 7)),
+                ..cut(rows, &devices)
+            };
+            let found = step(&mut model, &batch, cut);
+            let means: Vec<Vec<f32>> = found.moments.iter().flatten().map(|m| to_vec(&m.mean)).collect();
+            (found.gradients, means, to_vec(&found.output.total))
+        };
+        for (rows, counts) in [(3, vec![2, 3]), (2, vec![2, 3, 4]), (1, vec![2])] {
+            let one = run(1, rows, false);
+            for count in counts {
+                for checkpointing in [false, true] {
+                    let several = run(count, rows, checkpointing);
+                    assert_eq!(one.2, several.2);
+                    assert_eq!(one.1, several.1);
+                    assert_eq!(apart(&one.0, &several.0).1, 0.0, "{count} devices, {rows} rows a chunk");
+                }
+            }
+        }
+    }
+
+    /// Two devices with half of the batch each give what one device gives that has the joined batch, to the
+    /// rounding of f32: the sums over rows are taken in another order.
+    #[test]
+    fn two_devices_equal_one_with_the_joined_batch() {
+        let device = Device::flex();
+        let mut whole = model();
+        whole.freeze(&["vision_model.model."]);
+        let mut shared = whole.clone();
+        let batch = batch();
+        let output = whole.forward_step(batch.clone().to_device(32, &device), &mut Dropout::off());
+        let total = to_vec(&output.total)[0];
+        let expected = NamedGradients::collect(&mut whole, output.total.backward());
+        let devices = [device.clone(), device];
+        let found = step(&mut shared, &batch, cut(3, &devices));
+        assert!((to_vec(&found.output.total)[0] - total).abs() < 1e-5 * total.abs());
+        let (count, worst) = apart(&expected, &found.gradients);
+        assert!(count > 30 && worst < 2e-5, "{count} tensors, {worst}");
+    }
+
     /// With batch statistics, chunks must give what one graph over the same chunks gives.
     #[test]
     fn chunks_equal_one_graph_over_the_same_chunks() {
         let device = Device::flex();
         let (mut whole, mut parts) = (model(), model());
         let batch = batch();
-        let found = step(&mut parts, &batch, cut(3, &device));
+        let found = step(&mut parts, &batch, cut(3, std::slice::from_ref(&device)));
         let encode = |half: &HostHalf| {
             let mut moments = Vec::new();
             let halves: Vec<Half> = half
