@@ -7,7 +7,7 @@ use crate::drawn::{config, dataset, run_stages_before_keepfit, trainer};
 fn run(place: &Path, stage: &str, out: &str, extra: &[&str]) {
     trainer(place)
         .args(config(stage))
-        .args(["--out", out, "--set", "accumulate=4"])
+        .args(["--out", out, "--set", "accumulate=4", "--set", "batch=8"])
         .args(extra)
         .assert()
         .success();
