@@ -43,16 +43,19 @@ impl FileAt {
                 "{length} bytes at {start} are beyond the end of the file"
             )));
         }
-        let mut buffer = Vec::with_capacity(length);
-        let from = Cursor {
-            file: self.clone(),
-            offset: start,
-        };
-        let read = from.take(length as u64).read_to_end(&mut buffer)?;
-        if read != length {
-            return Err(ParquetError::EOF(format!(
-                "wanted {length} bytes at {start}, the file gave {read}"
-            )));
+        let mut buffer = vec![0; length];
+        let mut read = 0;
+        while read < length {
+            let count = match self.read_at(&mut buffer[read..], start + read as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            };
+            if count == 0 {
+                return Err(ParquetError::EOF(format!(
+                    "wanted {length} bytes at {start}, the file gave {read}"
+                )));
+            }
+            read += count;
         }
         Ok(buffer.into())
     }

@@ -6,13 +6,14 @@ use crate::guard::quietly;
 use crate::read::Columns;
 use crate::shard::MAX_ROW_GROUP_ROWS;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetStatisticsPolicy};
-use parquet::file::reader::Length;
+use parquet::file::reader::{ChunkReader, Length};
 use std::path::{Path, PathBuf};
 
 /// Row groups up to this size are read from disk in one piece per run of
@@ -149,6 +150,35 @@ impl ParquetFile {
             .with_batch_size(MAX_ROW_GROUP_ROWS);
         quietly(|| builder.build())
             .map_err(|message| damaged(&self.path, &message))?
+            .map_err(|e| DatasetError::parquet(&self.path, &e))
+    }
+
+    /// The bytes of the wanted columns of a row group by leaf, or `None` if they
+    /// are more than `limit`.
+    pub fn chunks(&self, group: usize, mask: &ProjectionMask, limit: u64) -> Result<Option<Vec<(usize, Bytes)>>> {
+        let ranges = self.ranges(group, mask);
+        let size: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+        if size > limit {
+            return Ok(None);
+        }
+        let error = |e| DatasetError::parquet(&self.path, &e);
+        let windowed = Windowed::new(&self.input, &ranges).map_err(error)?;
+        let columns = self.metadata().row_group(group).columns().iter().enumerate();
+        let chunks = columns
+            .filter(|(leaf, _)| mask.leaf_included(*leaf))
+            .map(|(leaf, column)| {
+                let (start, length) = column.byte_range();
+                let length = usize::try_from(length).map_err(|e| parquet::errors::ParquetError::General(e.to_string()));
+                Ok((leaf, windowed.get_bytes(start, length.map_err(error)?).map_err(error)?))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Some(chunks))
+    }
+
+    /// Some bytes of the file.
+    pub fn bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.input
+            .get_bytes(start, length)
             .map_err(|e| DatasetError::parquet(&self.path, &e))
     }
 

@@ -76,7 +76,8 @@ pub(crate) fn bbox_fields() -> Fields {
     Fields::from(vec![int32("x0"), int32("y0"), int32("x1"), int32("y1")])
 }
 
-fn columns(table: Table) -> Vec<Field> {
+/// The columns of a table in their order.
+pub(crate) fn columns(table: Table) -> Vec<Field> {
     let image = Field::new("image", DataType::Struct(image_fields()), true);
     let bbox = Field::new("panel_bbox", DataType::Struct(bbox_fields()), true);
     match table {

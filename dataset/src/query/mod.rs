@@ -3,6 +3,7 @@
 //! Image bytes are only read by queries that name the column `image`; `SELECT *`
 //! gives all other columns.
 
+mod like;
 pub mod output;
 mod tables;
 
@@ -29,7 +30,12 @@ pub fn run(dataset: &Dataset, sql: &str) -> Result<DataFrame> {
     for name in TABLES.into_iter().filter(|&name| uses(name)) {
         context.register(name, tables::table(dataset, name, with_images)?);
     }
-    let outcome = quietly(|| context.execute(sql).and_then(|frame| frame.collect()));
+    let mut run = |sql: &str| quietly(|| context.execute(sql).and_then(|frame| frame.collect()));
+    let mut outcome = run(&like::as_searches(sql));
+    if !matches!(outcome, Ok(Ok(_))) {
+        // The error is to speak of the statement as it was given.
+        outcome = run(sql);
+    }
     outcome
         .map_err(|message| sql_error(dataset, &words, &message))?
         .map_err(|error| sql_error(dataset, &words, &error.to_string()))
@@ -121,6 +127,27 @@ mod tests {
         assert_eq!(csv(folder.path(), sql), "state,n\npaired,30\n");
         let sql = "SELECT p.panel, l.input FROM pairs p JOIN ledger l ON p.id = l.id WHERE p.figure_no = '2-3'";
         assert_eq!(csv(folder.path(), sql), "panel,input\nA,page12.png#2-3/A\n");
+    }
+
+    #[test]
+    fn searches_find_what_like_finds() {
+        let folder = folder_with_pairs();
+        let count = |condition: &str| csv(folder.path(), &format!("SELECT COUNT(*) FROM pairs WHERE {condition}"));
+        // A second wildcard inside keeps polars' own way.
+        for (search, like) in [
+            ("id LIKE '%a%'", "id LIKE '%a%%'"),
+            ("id NOT LIKE '%7'", "id NOT LIKE '%%7'"),
+            ("id ILIKE 'PAIR%'", "id ILIKE 'PAIR%%'"),
+            (
+                "NOT id LIKE '%b%' AND modality = 'CFP'",
+                "NOT id LIKE '%b%%' AND modality = 'CFP'",
+            ),
+            ("caption_zh LIKE '%黄%'", "caption_zh LIKE '%%黄%'"),
+        ] {
+            assert_ne!(like::as_searches(search), search);
+            assert_eq!(like::as_searches(like), like);
+            assert_eq!(count(search), count(like), "{search}");
+        }
     }
 
     #[test]

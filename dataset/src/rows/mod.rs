@@ -1,6 +1,7 @@
 //! Records to Arrow record batches and back.
 
-mod columns;
+pub(crate) mod cells;
+pub(crate) mod columns;
 
 use crate::error::Result;
 use crate::fs::natural_key;
@@ -13,7 +14,8 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
-use columns::{Columns, cell, float_cell, int_cell};
+use cells::Cells;
+use columns::Columns;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -36,7 +38,12 @@ pub trait Row: Serialize + DeserializeOwned + Send + Sized {
     /// modality, source, figure, panel, page, image name, id.
     fn sort_key(&self) -> Vec<u8>;
     fn to_batch(rows: &[Self]) -> Result<RecordBatch, arrow::error::ArrowError>;
-    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>>;
+    fn from_cells(cells: &impl Cells) -> Result<Self>;
+
+    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
+        let columns = Columns::new(batch, Self::TABLE, file)?;
+        columns.rows().map(|row| Self::from_cells(&row)).collect()
+    }
 
     /// Bytes this row adds to a row group, roughly.
     fn size(&self) -> usize {
@@ -159,74 +166,43 @@ impl Row for PairRecord {
         RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
     }
 
-    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
-        let table = Columns::new(batch, Self::TABLE, file);
-        let id = table.required_strings("id")?;
-        let images = table.images()?;
-        let modality = table.modalities()?;
-        let strings = |name| table.strings(name);
-        let caption_en = strings("caption_en")?;
-        let caption_zh = strings("caption_zh")?;
-        let caption_en_origin = strings("caption_en_origin")?;
-        let caption_zh_origin = strings("caption_zh_origin")?;
-        let caption_figure = strings("caption_figure")?;
-        let lang_original = strings("lang_original")?;
-        let figure_no = strings("figure_no")?;
-        let panel = strings("panel")?;
-        let source_id = strings("source_id")?;
-        let source_page = strings("source_page")?;
-        let source_page_sha256 = strings("source_page_sha256")?;
-        let review_status = strings("review_status")?;
-        let split = strings("split")?;
-        let split_group = strings("split_group")?;
-        let image_sha256 = strings("image_sha256")?;
-        let licence = strings("licence")?;
-        let width = table.ints("width")?;
-        let height = table.ints("height")?;
-        let boxes = table.boxes("panel_bbox")?;
-        let ocr = table.floats("ocr_confidence")?;
-        let pair = table.floats("pair_confidence")?;
-        let modality_confidence = table.floats("modality_confidence")?;
-        let mut review_reasons = table.lists("review_reasons")?;
-        let mut quality_flags = table.lists("quality_flags")?;
-        let mut rows = Vec::with_capacity(batch.num_rows());
-        for (at, image) in images.into_iter().enumerate() {
-            let owned = |column: &Option<StringArray>| cell(column, at);
-            let status = owned(&review_status).unwrap_or_else(|| "auto".to_owned());
-            let id = id.value(at).to_owned();
-            rows.push(Self {
-                image,
-                width: int_cell(&width, at),
-                height: int_cell(&height, at),
-                modality: modality[at],
-                caption_en: owned(&caption_en),
-                caption_zh: owned(&caption_zh),
-                caption_en_origin: owned(&caption_en_origin),
-                caption_zh_origin: owned(&caption_zh_origin),
-                caption_figure: owned(&caption_figure),
-                lang_original: owned(&lang_original),
-                figure_no: owned(&figure_no),
-                panel: owned(&panel),
-                panel_bbox: boxes[at],
-                source_id: owned(&source_id).unwrap_or_default(),
-                source_page: owned(&source_page),
-                source_page_sha256: owned(&source_page_sha256),
-                ocr_confidence: float_cell(&ocr, at),
-                pair_confidence: float_cell(&pair, at),
-                modality_confidence: float_cell(&modality_confidence, at),
-                review_status: status
-                    .parse::<ReviewStatus>()
-                    .map_err(|message| table.error(&format!("review_status, id {id}"), &message))?,
-                review_reasons: std::mem::take(&mut review_reasons[at]),
-                quality_flags: std::mem::take(&mut quality_flags[at]),
-                split: owned(&split).unwrap_or_else(|| "train".to_owned()),
-                split_group: owned(&split_group).unwrap_or_else(|| id.clone()),
-                image_sha256: owned(&image_sha256).unwrap_or_default(),
-                licence: owned(&licence),
-                id,
-            });
-        }
-        Ok(rows)
+    fn from_cells(cells: &impl Cells) -> Result<Self> {
+        let id = cells.required("id")?.to_owned();
+        let status = match cells.text("review_status")? {
+            Some(word) => word
+                .parse::<ReviewStatus>()
+                .map_err(|message: String| cells.error(&format!("review_status, id {id}"), &message))?,
+            None => ReviewStatus::Auto,
+        };
+        Ok(Self {
+            image: cells.image()?,
+            width: cells.int("width")?.unwrap_or(0),
+            height: cells.int("height")?.unwrap_or(0),
+            modality: cells.modality()?,
+            caption_en: cells.owned("caption_en")?,
+            caption_zh: cells.owned("caption_zh")?,
+            caption_en_origin: cells.owned("caption_en_origin")?,
+            caption_zh_origin: cells.owned("caption_zh_origin")?,
+            caption_figure: cells.owned("caption_figure")?,
+            lang_original: cells.owned("lang_original")?,
+            figure_no: cells.owned("figure_no")?,
+            panel: cells.owned("panel")?,
+            panel_bbox: cells.bbox("panel_bbox")?,
+            source_id: cells.owned("source_id")?.unwrap_or_default(),
+            source_page: cells.owned("source_page")?,
+            source_page_sha256: cells.owned("source_page_sha256")?,
+            ocr_confidence: cells.float("ocr_confidence")?,
+            pair_confidence: cells.float("pair_confidence")?,
+            modality_confidence: cells.float("modality_confidence")?,
+            review_status: status,
+            review_reasons: cells.texts("review_reasons")?,
+            quality_flags: cells.texts("quality_flags")?,
+            split: cells.owned("split")?.unwrap_or_else(|| "train".to_owned()),
+            split_group: cells.owned("split_group")?.unwrap_or_else(|| id.clone()),
+            image_sha256: cells.owned("image_sha256")?.unwrap_or_default(),
+            licence: cells.owned("licence")?,
+            id,
+        })
     }
 }
 
@@ -319,23 +295,15 @@ impl Row for TextRecord {
         RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
     }
 
-    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
-        let table = Columns::new(batch, Self::TABLE, file);
-        let id = table.required_strings("id")?;
-        let text = table.required_strings("text")?;
-        let language = table.strings("language")?;
-        let source_id = table.strings("source_id")?;
-        let licence = table.strings("licence")?;
-        let keywords = table.lists("keywords")?;
-        let rows = keywords.into_iter().enumerate().map(|(at, keywords)| Self {
-            id: id.value(at).to_owned(),
-            text: text.value(at).to_owned(),
-            language: cell(&language, at).unwrap_or_default(),
-            source_id: cell(&source_id, at).unwrap_or_default(),
-            licence: cell(&licence, at),
-            keywords,
-        });
-        Ok(rows.collect())
+    fn from_cells(cells: &impl Cells) -> Result<Self> {
+        Ok(Self {
+            id: cells.required("id")?.to_owned(),
+            text: cells.required("text")?.to_owned(),
+            language: cells.owned("language")?.unwrap_or_default(),
+            source_id: cells.owned("source_id")?.unwrap_or_default(),
+            licence: cells.owned("licence")?,
+            keywords: cells.texts("keywords")?,
+        })
     }
 }
 
@@ -391,35 +359,22 @@ impl Row for LabelRecord {
         RecordBatch::try_new(arrow_schema(Self::TABLE), columns)
     }
 
-    fn from_batch(batch: &RecordBatch, file: &Path) -> Result<Vec<Self>> {
-        let table = Columns::new(batch, Self::TABLE, file);
-        let id = table.required_strings("id")?;
-        let images = table.images()?;
-        let modality = table.modalities()?;
-        let width = table.ints("width")?;
-        let height = table.ints("height")?;
-        let dataset = table.strings("dataset")?;
-        let split = table.strings("split")?;
-        let split_group = table.strings("split_group")?;
-        let image_sha256 = table.strings("image_sha256")?;
-        let licence = table.strings("licence")?;
-        let mut categories = table.lists("categories")?;
-        let mut attributes = table.lists("attributes")?;
-        let rows = images.into_iter().enumerate().map(|(at, image)| Self {
-            id: id.value(at).to_owned(),
-            image,
-            width: int_cell(&width, at),
-            height: int_cell(&height, at),
-            modality: modality[at],
-            categories: std::mem::take(&mut categories[at]),
-            attributes: std::mem::take(&mut attributes[at]),
-            dataset: cell(&dataset, at).unwrap_or_default(),
-            split: cell(&split, at).unwrap_or_else(|| "train".to_owned()),
-            split_group: cell(&split_group, at).unwrap_or_else(|| id.value(at).to_owned()),
-            image_sha256: cell(&image_sha256, at).unwrap_or_default(),
-            licence: cell(&licence, at),
-        });
-        Ok(rows.collect())
+    fn from_cells(cells: &impl Cells) -> Result<Self> {
+        let id = cells.required("id")?.to_owned();
+        Ok(Self {
+            image: cells.image()?,
+            width: cells.int("width")?.unwrap_or(0),
+            height: cells.int("height")?.unwrap_or(0),
+            modality: cells.modality()?,
+            categories: cells.texts("categories")?,
+            attributes: cells.texts("attributes")?,
+            dataset: cells.owned("dataset")?.unwrap_or_default(),
+            split: cells.owned("split")?.unwrap_or_else(|| "train".to_owned()),
+            split_group: cells.owned("split_group")?.unwrap_or_else(|| id.clone()),
+            image_sha256: cells.owned("image_sha256")?.unwrap_or_default(),
+            licence: cells.owned("licence")?,
+            id,
+        })
     }
 }
 
