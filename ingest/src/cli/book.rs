@@ -49,7 +49,7 @@ pub fn run(arguments: &BookArgs) -> anyhow::Result<Outcome> {
         Some(path) => ModalityModel::open(path)?,
         None => ModalityModel::built_in()?,
     };
-    TesseractEngine::new()?;
+    let engine = TesseractEngine::for_workers()?;
     let options = BookOptions {
         input: arguments.input.clone(),
         source_id: arguments.source_id.clone(),
@@ -58,7 +58,7 @@ pub fn run(arguments: &BookArgs) -> anyhow::Result<Outcome> {
         licence: arguments.licence.clone(),
     };
     let progress = dataset::progress::bar(Some(pages as u64), "pages");
-    let summary = run_book(&options, &model, TesseractEngine::default, &progress)?;
+    let summary = run_book(&options, &model, engine, &progress)?;
     progress.finish();
     println!("{}", serde_json::to_string(&summary)?);
     let rejected = summary

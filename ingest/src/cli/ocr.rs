@@ -55,13 +55,10 @@ struct AnswerLine {
 /// Runs the command.
 pub fn run(arguments: &OcrArgs) -> anyhow::Result<Outcome> {
     super::single_threaded_openmp();
-    TesseractEngine::new()?;
-    for_each_image(
-        &arguments.images,
-        arguments.jobs,
-        TesseractEngine::default,
-        |engine, path| read_image(engine, path),
-    )
+    let engine = TesseractEngine::for_workers()?;
+    for_each_image(&arguments.images, arguments.jobs, engine, |engine, path| {
+        read_image(engine, path)
+    })
 }
 
 fn read_image(engine: &mut dyn OcrEngine, path: &Path) -> Result<String, String> {

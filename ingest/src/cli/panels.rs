@@ -53,13 +53,10 @@ struct AnswerCaption {
 /// Runs the command.
 pub fn run(arguments: &PanelsArgs) -> anyhow::Result<Outcome> {
     super::single_threaded_openmp();
-    TesseractEngine::new()?;
-    for_each_image(
-        &arguments.images,
-        arguments.jobs,
-        TesseractEngine::default,
-        |engine, path| find_panels(engine, path),
-    )
+    let engine = TesseractEngine::for_workers()?;
+    for_each_image(&arguments.images, arguments.jobs, engine, |engine, path| {
+        find_panels(engine, path)
+    })
 }
 
 fn find_panels(engine: &mut dyn OcrEngine, path: &Path) -> Result<String, String> {

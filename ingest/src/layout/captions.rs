@@ -7,7 +7,7 @@ use super::sheet::Sheet;
 use super::text::TextRegion;
 use crate::caption::start::{find_caption_start, same_figure};
 use crate::ocr::join::{is_han, join_lines, language_of};
-use crate::ocr::read::{read_line, read_region};
+use crate::ocr::read::{read_beginning, read_line, read_region};
 use crate::ocr::{OcrEngine, OcrError, OcrLine, mean_confidence};
 
 /// Rim added to a region before it is read, page pixels.
@@ -153,30 +153,38 @@ fn read_candidate(
 ) -> Result<Option<Vec<OcrLine>>, OcrError> {
     if region.lines.len() < TRY_FIRST {
         let lines = read_all(engine, page, sheet, region, None)?;
-        return with_first_line(engine, page, sheet, region, lines, None).map(Some);
+        return with_first_line(engine, page, sheet, region, lines, false).map(Some);
     }
     let first = sheet.to_upright(&region.lines[0]).grown(2);
-    let (languages, line) = read_line(engine, page, &first)?;
+    let (mut languages, mut line) = read_beginning(engine, page, &first)?;
+    // More of the line may show what comes before the number.
+    if line
+        .as_ref()
+        .is_some_and(|l| begins_with_number(&l.text) && find_caption_start(&l.text).is_none())
+    {
+        (languages, line) = read_line(engine, page, &first)?;
+    }
     tracing::debug!(
         "first line {first:?} {languages:?}: {:?}",
         line.as_ref().map(|l| &l.text)
     );
-    let Some(line) = line.filter(|l| find_caption_start(&l.text).is_some()) else {
+    if line.is_none_or(|l| find_caption_start(&l.text).is_none()) {
         return Ok(None);
-    };
+    }
     let lines = read_all(engine, page, sheet, region, Some(languages))?;
-    with_first_line(engine, page, sheet, region, lines, Some(line)).map(Some)
+    with_first_line(engine, page, sheet, region, lines, true).map(Some)
 }
 
 /// Tesseract loses a 图 that stands apart at the beginning of a block, but not of
-/// a single line: a first line that begins with a bare number is taken from there.
+/// a single line: a first line that begins with a bare number, or is known to begin a
+/// caption (`begins`), is taken from there.
 fn with_first_line(
     engine: &mut dyn OcrEngine,
     page: &GrayImage,
     sheet: &Sheet,
     region: &TextRegion,
     mut lines: Vec<OcrLine>,
-    alone: Option<OcrLine>,
+    begins: bool,
 ) -> Result<Vec<OcrLine>, OcrError> {
     let Some(first) = lines.first() else {
         return Ok(lines);
@@ -184,13 +192,11 @@ fn with_first_line(
     if find_caption_start(&first.text).is_some() {
         return Ok(lines);
     }
-    let alone = match alone {
-        Some(line) => Some(line),
-        None if begins_with_number(&first.text) => {
-            let rect = sheet.to_upright(&region.lines[0]).grown(2);
-            read_line(engine, page, &rect)?.1
-        }
-        None => None,
+    let alone = if begins || begins_with_number(&first.text) {
+        let rect = sheet.to_upright(&region.lines[0]).grown(2);
+        read_line(engine, page, &rect)?.1
+    } else {
+        None
     };
     if let Some(line) = alone.filter(|l| find_caption_start(&l.text).is_some()) {
         lines[0] = line;

@@ -50,12 +50,17 @@ const DARK: u8 = 1;
 const PAPER: u8 = 2;
 
 /// Pixels of a region, classed, with lines and columns exchanged for vertical cuts:
-/// `at(line, across)` runs `line` along the direction of travel.
-pub struct Grid<'a> {
-    sheet: &'a Sheet,
-    region: Rect,
+/// line after line along the direction of travel, each `breadth` long.
+struct Grid {
     axis: Axis,
-    dark: u8,
+    /// Number of candidate positions.
+    length: i32,
+    /// Number of pixels that a cut crosses.
+    breadth: i32,
+    /// Red, green and blue.
+    planes: [Vec<u8>; 3],
+    /// [`CONTENT`], [`DARK`] or [`PAPER`].
+    classes: Vec<u8>,
 }
 
 /// Upper limit of "black" in a block: scans and JPEG lift it above 0, dim photographs must stay above it.
@@ -79,93 +84,109 @@ pub fn dark_level(sheet: &Sheet, block: &Rect) -> u8 {
     (low as u8).saturating_add(10).clamp(12, 26)
 }
 
-impl<'a> Grid<'a> {
+fn class_of(pixel: [u8; 3], paper: [u8; 3], dark: u8) -> u8 {
+    /// Same bound as the sheet's ink mask.
+    const PAPER_DISTANCE: u8 = 24;
+    if (0..3).all(|c| pixel[c].abs_diff(paper[c]) <= PAPER_DISTANCE) {
+        PAPER
+    } else if pixel.iter().all(|&v| v <= dark) {
+        DARK
+    } else {
+        CONTENT
+    }
+}
+
+impl Grid {
     /// A view of `region` for cuts along `axis`.
-    pub fn new(sheet: &'a Sheet, region: Rect, axis: Axis, dark: u8) -> Self {
-        Self {
-            sheet,
-            region,
+    fn new(sheet: &Sheet, region: Rect, axis: Axis, dark: u8) -> Self {
+        let (width, height) = (region.width().max(0) as usize, region.height().max(0) as usize);
+        let size = width * height;
+        let mut grid = Self {
             axis,
-            dark,
-        }
-    }
-
-    /// Number of candidate positions.
-    fn length(&self) -> i32 {
-        match self.axis {
-            Axis::Vertical => self.region.width(),
-            Axis::Horizontal => self.region.height(),
-        }
-    }
-
-    /// Number of pixels that a cut crosses.
-    fn breadth(&self) -> i32 {
-        match self.axis {
-            Axis::Vertical => self.region.height(),
-            Axis::Horizontal => self.region.width(),
-        }
-    }
-
-    fn pixel(&self, position: i32, across: i32) -> [u8; 3] {
-        let (x, y) = match self.axis {
-            Axis::Vertical => (self.region.x0 + position, self.region.y0 + across),
-            Axis::Horizontal => (self.region.x0 + across, self.region.y0 + position),
+            length: (if axis == Axis::Vertical { width } else { height }) as i32,
+            breadth: (if axis == Axis::Vertical { height } else { width }) as i32,
+            planes: [vec![0; size], vec![0; size], vec![0; size]],
+            classes: vec![0; size],
         };
-        self.sheet.image.get_pixel(x as u32, y as u32).0
+        let stride = sheet.width() * 3;
+        let raw = sheet.image.as_raw();
+        for y in 0..height {
+            let start = (region.y0 as usize + y) * stride + region.x0 as usize * 3;
+            for (x, rgb) in raw[start..start + width * 3].chunks_exact(3).enumerate() {
+                let at = match axis {
+                    Axis::Vertical => x * height + y,
+                    Axis::Horizontal => y * width + x,
+                };
+                let pixel = [rgb[0], rgb[1], rgb[2]];
+                for (plane, value) in grid.planes.iter_mut().zip(pixel) {
+                    plane[at] = value;
+                }
+                grid.classes[at] = class_of(pixel, sheet.paper, dark);
+            }
+        }
+        grid
     }
 
-    fn class(&self, pixel: [u8; 3]) -> u8 {
-        /// Same bound as the sheet's ink mask.
-        const PAPER_DISTANCE: u8 = 24;
-        if (0..3).all(|c| pixel[c].abs_diff(self.sheet.paper[c]) <= PAPER_DISTANCE) {
-            PAPER
-        } else if pixel.iter().all(|&v| v <= self.dark) {
-            DARK
-        } else {
-            CONTENT
-        }
+    fn span(&self, position: i32) -> std::ops::Range<usize> {
+        let breadth = self.breadth as usize;
+        position as usize * breadth..(position as usize + 1) * breadth
+    }
+
+    fn classes(&self, position: i32) -> &[u8] {
+        &self.classes[self.span(position)]
     }
 
     /// Share of each line's pixels that carry picture content.
     fn content_profile(&self) -> Vec<f64> {
-        let breadth = self.breadth();
-        (0..self.length())
-            .map(|position| {
-                let content = (0..breadth)
-                    .filter(|&across| self.class(self.pixel(position, across)) == CONTENT)
-                    .count();
-                content as f64 / f64::from(breadth.max(1))
-            })
+        (0..self.length)
+            .map(|position| self.share_of(CONTENT, position))
             .collect()
     }
 
     /// Share of a line's pixels that are of `class`.
     fn share_of(&self, class: u8, position: i32) -> f64 {
-        let breadth = self.breadth();
-        let count = (0..breadth)
-            .filter(|&across| self.class(self.pixel(position, across)) == class)
-            .count();
-        count as f64 / f64::from(breadth.max(1))
+        let count = self
+            .classes(position)
+            .iter()
+            .fold(0u32, |count, c| count.wrapping_add(u32::from(*c == class)));
+        f64::from(count) / f64::from(self.breadth.max(1))
     }
 
     /// True when the line has one colour throughout.
     fn is_uniform(&self, position: i32) -> bool {
         /// Largest mean distance from the line's own mean, levels.
-        const FLAT: f64 = 3.0;
-        let breadth = self.breadth();
-        let mut sum = [0u64; 3];
-        for across in 0..breadth {
-            for (total, value) in sum.iter_mut().zip(self.pixel(position, across)) {
-                *total += u64::from(value);
+        const FLAT: u32 = 3;
+        /// Parts of a level that are counted.
+        const PARTS: u32 = 16;
+        let [r, g, b] = [0, 1, 2].map(|c| &self.planes[c][self.span(position)]);
+        let breadth = self.breadth.max(1) as u32;
+        let [mr, mg, mb] = [r, g, b].map(|line| {
+            let sum = line.iter().fold(0u32, |sum, v| sum.wrapping_add(u32::from(*v)));
+            (PARTS * sum / breadth) as u16
+        });
+        let mut off = 0u32;
+        for ((r, g), b) in r.chunks(64).zip(g.chunks(64)).zip(b.chunks(64)) {
+            off += r.iter().zip(g).zip(b).fold(0u32, |sum, ((r, g), b)| {
+                let away = |v: u8, mean: u16| (u16::from(v) * PARTS as u16).abs_diff(mean);
+                sum.wrapping_add(u32::from(away(*r, mr).max(away(*g, mg)).max(away(*b, mb))))
+            });
+            if off >= FLAT * PARTS * breadth {
+                return false;
             }
         }
-        let mean = sum.map(|s| s as f64 / f64::from(breadth.max(1)));
-        let mut off = 0.0;
-        for across in 0..breadth {
-            let p = self.pixel(position, across);
-            off += (0..3).map(|c| (f64::from(p[c]) - mean[c]).abs()).fold(0.0, f64::max);
+        true
+    }
+
+    /// Largest difference in any channel between the pixels of two lines.
+    fn distances(&self, a: i32, b: i32) -> Vec<u8> {
+        let (a, b) = (self.span(a), self.span(b));
+        let mut out = vec![0u8; self.breadth as usize];
+        for plane in &self.planes {
+            for ((out, a), b) in out.iter_mut().zip(&plane[a.clone()]).zip(&plane[b.clone()]) {
+                *out = (*out).max(a.abs_diff(*b));
+            }
         }
-        off / f64::from(breadth.max(1)) < FLAT
+        out
     }
 }
 
@@ -173,6 +194,7 @@ impl<'a> Grid<'a> {
 const STEP_SPAN: i32 = 3;
 
 /// Support and contradiction of the boundary between lines `position - 1` and `position`.
+#[derive(Debug, Clone, Copy)]
 struct Evidence {
     support: f64,
     against: f64,
@@ -180,38 +202,57 @@ struct Evidence {
     jump: f64,
 }
 
-fn evidence(grid: &Grid<'_>, position: i32) -> Evidence {
-    /// A jump must exceed the picture's own roughness by this much, levels.
-    const LEAST_JUMP: f64 = 9.0;
-    let length = grid.length();
-    let clamp = |p: i32| p.clamp(0, length - 1);
-    let (near_a, near_b) = (clamp(position - 2), clamp(position + 1));
-    let (far_a, far_b) = (clamp(position - 2 - STEP_SPAN), clamp(position + 1 + STEP_SPAN));
-    let distance = |a: [u8; 3], b: [u8; 3]| (0..3).map(|c| a[c].abs_diff(b[c])).max().map_or(0.0, f64::from);
-    let breadth = grid.breadth();
-    let (mut support, mut against, mut jump) = (0.0, 0.0, 0.0);
-    for across in 0..breadth {
-        let (a, b) = (grid.pixel(near_a, across), grid.pixel(near_b, across));
-        let (class_a, class_b) = (grid.class(a), grid.class(b));
-        let d = distance(a, b);
-        jump += d;
-        if class_a != CONTENT && class_a == class_b {
-            continue;
-        }
-        let rough = (distance(a, grid.pixel(far_a, across)) + distance(b, grid.pixel(far_b, across))) / 2.0;
-        if d > LEAST_JUMP + 1.2 * rough {
-            support += 1.0;
-        } else if d > LEAST_JUMP * 0.5 + rough {
-            support += 0.5;
-            against += 0.5;
-        } else {
-            against += 1.0;
-        }
+/// The evidence at every position.
+///
+/// The jump at one position is the roughness beside another: the lines compared
+/// are [`STEP_SPAN`] apart in both, so each pair of lines is compared once.
+fn all_evidence(grid: &Grid) -> Vec<Evidence> {
+    let clamp = |p: i32| p.clamp(0, grid.length - 1);
+    let mut known: std::collections::VecDeque<((i32, i32), Vec<u8>)> = std::collections::VecDeque::new();
+    (0..grid.length)
+        .map(|position| {
+            let (near_a, near_b) = (clamp(position - 2), clamp(position + 1));
+            let (far_a, far_b) = (clamp(position - 2 - STEP_SPAN), clamp(position + 1 + STEP_SPAN));
+            let pairs = [(near_a, near_b), (far_a, near_a), (near_b, far_b)];
+            for (a, b) in pairs {
+                if !known.iter().any(|(key, _)| *key == (a, b)) {
+                    known.push_back(((a, b), grid.distances(a, b)));
+                }
+            }
+            let of = |pair: (i32, i32)| known.iter().find(|(key, _)| *key == pair).map_or(&[][..], |(_, d)| d);
+            let classes = (grid.classes(near_a), grid.classes(near_b));
+            let found = weigh(of(pairs[0]), of(pairs[1]), of(pairs[2]), classes);
+            // Pairs further back than the roughness reaches are not asked for again.
+            while known.len() > 2 * STEP_SPAN as usize + 8 {
+                known.pop_front();
+            }
+            found
+        })
+        .collect()
+}
+
+/// Evidence from the jump across a boundary and the roughness on both sides.
+fn weigh(jumps: &[u8], rough_a: &[u8], rough_b: &[u8], classes: (&[u8], &[u8])) -> Evidence {
+    // A jump must exceed 1.2 times the picture's own roughness (the mean of both
+    // sides) by 9 levels; in tenths of levels, so that whole numbers suffice.
+    let (mut strong, mut weak, mut spoken, mut jump) = (0u32, 0u32, 0u32, 0u32);
+    let sides = rough_a.iter().zip(rough_b).zip(classes.0.iter().zip(classes.1));
+    for (d, ((a, b), (class_a, class_b))) in jumps.iter().zip(sides) {
+        let (d, rough) = (u16::from(*d), u16::from(*a) + u16::from(*b));
+        let speaks = u16::from(*class_a == CONTENT || class_a != class_b);
+        let is_strong = u16::from(10 * d > 90 + 6 * rough);
+        let is_weak = u16::from(2 * d > 9 + rough);
+        // A line has far fewer than 2^24 pixels, so nothing wraps; unchecked sums run side by side.
+        strong = strong.wrapping_add(u32::from(speaks & is_strong));
+        weak = weak.wrapping_add(u32::from(speaks & is_weak & (1 ^ is_strong)));
+        spoken = spoken.wrapping_add(u32::from(speaks));
+        jump = jump.wrapping_add(u32::from(d));
     }
+    let (strong, half) = (f64::from(strong), 0.5 * f64::from(weak));
     Evidence {
-        support,
-        against,
-        jump: jump / f64::from(breadth.max(1)),
+        support: strong + half,
+        against: f64::from(spoken) - strong - half,
+        jump: f64::from(jump) / (jumps.len().max(1) as f64),
     }
 }
 
@@ -226,11 +267,11 @@ pub struct Filling {
 
 /// What a part is filled with.
 pub fn filling(sheet: &Sheet, part: &Rect, dark: u8) -> Filling {
-    let grid = Grid::new(sheet, *part, Axis::Horizontal, dark);
     let (mut content, mut paper, mut total) = (0u32, 0u32, 0u32);
-    for position in (0..grid.length()).step_by(2) {
-        for across in (0..grid.breadth()).step_by(2) {
-            match grid.class(grid.pixel(position, across)) {
+    for y in (part.y0..part.y1).step_by(2) {
+        for x in (part.x0..part.x1).step_by(2) {
+            let pixel = sheet.image.get_pixel(x as u32, y as u32).0;
+            match class_of(pixel, sheet.paper, dark) {
                 CONTENT => content += 1,
                 PAPER => paper += 1,
                 _ => {}
@@ -246,18 +287,18 @@ pub fn filling(sheet: &Sheet, part: &Rect, dark: u8) -> Filling {
 
 /// All cuts of `region` along `axis` worth considering, best first. Both parts keep at least `least` pixels.
 pub fn find_cuts(sheet: &Sheet, region: &Rect, axis: Axis, dark: u8, least: i32) -> Vec<Cut> {
-    let grid = Grid::new(sheet, *region, axis, dark);
-    let origin = match axis {
-        Axis::Vertical => region.x0,
-        Axis::Horizontal => region.y0,
+    let (origin, length, breadth) = match axis {
+        Axis::Vertical => (region.x0, region.width(), region.height()),
+        Axis::Horizontal => (region.y0, region.height(), region.width()),
     };
-    let length = grid.length();
-    if length < 2 * least || grid.breadth() < least {
+    if length < 2 * least || breadth < least {
         return Vec::new();
     }
+    let grid = Grid::new(sheet, *region, axis, dark);
     let profile = grid.content_profile();
-    let mut cuts = gutter_cuts(&grid, &profile, least, origin);
-    cuts.extend(edge_cuts(&grid, &profile, least, origin));
+    let evidence = all_evidence(&grid);
+    let mut cuts = gutter_cuts(&grid, &profile, &evidence, least, origin);
+    cuts.extend(edge_cuts(&grid, &profile, &evidence, least, origin));
     cuts.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.position.cmp(&b.position)));
     // Of cuts that lie close together the best one stands for all.
     let mut kept: Vec<Cut> = Vec::new();
@@ -270,10 +311,10 @@ pub fn find_cuts(sheet: &Sheet, region: &Rect, axis: Axis, dark: u8, least: i32)
 }
 
 /// Bands of lines without content, or of one flat colour, between two parts that have content.
-fn gutter_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<Cut> {
+fn gutter_cuts(grid: &Grid, profile: &[f64], evidence: &[Evidence], least: i32, origin: i32) -> Vec<Cut> {
     /// Letters, arrows and dust may cross a gutter: lines up to this share of content still count.
     const ALMOST_EMPTY: f64 = 0.02;
-    let length = grid.length();
+    let length = grid.length;
     // The black between two pictures and the white rim of a chart beside it are two bands.
     let bands: Vec<Band> = (0..length)
         .map(|p| {
@@ -300,8 +341,9 @@ fn gutter_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec
         }
         let dark = band == Band::Dark;
         let wide = end - start >= LEAST_LIGHT_GUTTER;
-        let sharp = is_sharp_rim(grid, start) && is_sharp_rim(grid, end);
-        if start >= least / 2 && length - end >= least / 2 && sharp && (dark || wide) {
+        let inside = start >= least / 2 && length - end >= least / 2;
+        let sharp = |at: i32| is_sharp_rim(grid, evidence, at);
+        if inside && (dark || wide) && sharp(start) && sharp(end) {
             // A band as wide as a third of a part is more likely the dark rim of one picture.
             let parts = start.min(length - end).max(1);
             let width = f64::from(end - start);
@@ -339,14 +381,14 @@ const LEAST_LIGHT_GUTTER: i32 = 3;
 
 /// True unless the picture fades into the band: the dark vitreous of a B-scan has
 /// no rim, the edge of a photograph has one wherever it is not black itself.
-fn is_sharp_rim(grid: &Grid<'_>, position: i32) -> bool {
+fn is_sharp_rim(grid: &Grid, evidence: &[Evidence], position: i32) -> bool {
     /// Lines that may say nothing or the contrary when the rest is black on black.
     const QUIET: f64 = 0.15;
     let best = (-1..=1)
-        .map(|d| evidence(grid, position + d))
+        .filter_map(|d| evidence.get(usize::try_from(position + d).ok()?))
         .max_by(|a, b| (a.support - a.against).total_cmp(&(b.support - b.against)));
     best.is_some_and(|e| {
-        let breadth = f64::from(grid.breadth().max(1));
+        let breadth = f64::from(grid.breadth.max(1));
         e.support >= e.against || e.against / breadth < QUIET
     })
 }
@@ -361,12 +403,11 @@ const EVEN_SLACK: f64 = 0.006;
 const EVEN_BONUS: f64 = 0.12;
 
 /// Single lines across which the picture jumps.
-fn edge_cuts(grid: &Grid<'_>, profile: &[f64], least: i32, origin: i32) -> Vec<Cut> {
+fn edge_cuts(grid: &Grid, profile: &[f64], all: &[Evidence], least: i32, origin: i32) -> Vec<Cut> {
     /// Cuts below this are noise.
     const FLOOR: f64 = 0.31;
-    let length = grid.length();
-    let breadth = f64::from(grid.breadth());
-    let all: Vec<Evidence> = (0..length).map(|p| evidence(grid, p)).collect();
+    let length = grid.length;
+    let breadth = f64::from(grid.breadth);
     let mut cuts = Vec::new();
     for position in least..=length - least {
         let e = &all[position as usize];

@@ -10,6 +10,7 @@ use image::{GrayImage, Luma, imageops};
 use super::components::components;
 use super::geometry::Rect;
 use crate::ocr::circled::find_circled;
+use crate::ocr::prepare::enlarge;
 use crate::ocr::{Languages, Mode, OcrEngine, OcrError};
 
 /// A label read at a panel.
@@ -63,11 +64,11 @@ pub fn read_letters(
     };
     let mut best = none;
     let mut most = 0;
-    let mut consider = |found: Vec<Option<PrintedLetter>>| {
+    let mut consider = |most: &mut usize, found: Vec<Option<PrintedLetter>>| {
         let distinct: std::collections::BTreeSet<&str> = found.iter().flatten().map(|p| p.label.as_str()).collect();
         // A place where every panel bears the same letter is texture.
-        if distinct.len() > most {
-            most = distinct.len();
+        if distinct.len() > *most {
+            *most = distinct.len();
             best = found;
         }
     };
@@ -77,14 +78,20 @@ pub fn read_letters(
             let glyph = cut(gray, &marks[mark].grown(3), false);
             found[panel] = read_glyph(engine, &glyph, &alphabet)?;
         }
-        consider(found);
+        consider(&mut most, found);
     }
     for place in CORNERS {
-        let mut found = Vec::with_capacity(panels.len());
-        for panel in panels {
+        let mut found: Vec<Option<PrintedLetter>> = Vec::with_capacity(panels.len());
+        for (index, panel) in panels.iter().enumerate() {
+            // This place names no more panels than the best so far: the rest of it need not be read.
+            if found.iter().flatten().count() + panels.len() - index <= most {
+                break;
+            }
             found.push(read_corner(engine, gray, panel, place, &alphabet)?);
         }
-        consider(found);
+        if found.len() == panels.len() {
+            consider(&mut most, found);
+        }
     }
     // One letter alone among several panels proves nothing.
     Ok(if most >= 2 || panels.len() < 2 {
@@ -284,12 +291,7 @@ fn cut(gray: &GrayImage, rect: &Rect, light: bool) -> GrayImage {
     });
     let scale = (READ_HEIGHT / f64::from(stretched.height().max(1))).clamp(0.5, 4.0);
     let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(4);
-    let scaled = imageops::resize(
-        &stretched,
-        side(stretched.width()),
-        side(stretched.height()),
-        imageops::FilterType::CatmullRom,
-    );
+    let scaled = enlarge(&stretched, side(stretched.width()), side(stretched.height()));
     let rim = 14;
     let mut out = GrayImage::from_pixel(scaled.width() + 2 * rim, scaled.height() + 2 * rim, Luma([255]));
     imageops::replace(&mut out, &scaled, i64::from(rim), i64::from(rim));

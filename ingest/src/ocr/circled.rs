@@ -1,8 +1,9 @@
 //! Circled digits: Tesseract reads ① as 人 or @. They are found by their shape,
 //! read digit by digit, painted over, and put back into the line as characters.
 
-use image::{GrayImage, Luma, imageops};
+use image::{GrayImage, Luma};
 
+use super::prepare::enlarge;
 use super::{Languages, Mode, OcrEngine, OcrError, OcrText, OcrWord, join};
 use crate::layout::components::{Component, components};
 use crate::layout::geometry::Rect;
@@ -170,12 +171,7 @@ fn read_digit(engine: &mut dyn OcrEngine, image: &GrayImage, circle: &Rect) -> R
     });
     let scale = f64::from(DIGIT_HEIGHT) / (f64::from(circle.height()) * 0.6);
     let side = |v: i32| ((f64::from(v) * scale).round() as u32).max(8);
-    let large = imageops::resize(
-        &inner,
-        side(circle.width()),
-        side(circle.height()),
-        imageops::FilterType::CatmullRom,
-    );
+    let large = enlarge(&inner, side(circle.width()), side(circle.height()));
     let mode = Mode::Character {
         allowed: "123456789".to_owned(),
     };

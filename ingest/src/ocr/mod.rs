@@ -11,6 +11,7 @@ pub mod prepare;
 pub mod read;
 pub mod repair;
 pub mod replay;
+pub mod script;
 pub mod tesseract;
 
 /// Which language models read a region.

@@ -35,45 +35,46 @@ impl Prepared {
 
 /// Luminance of an image (ITU-R BT.601 weights, as Tesseract's own conversion).
 pub fn to_gray(image: &RgbImage) -> GrayImage {
-    GrayImage::from_fn(image.width(), image.height(), |x, y| {
-        let [r, g, b] = image.get_pixel(x, y).0.map(u32::from);
-        Luma([((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8])
-    })
+    let mut gray = GrayImage::new(image.width(), image.height());
+    for (out, rgb) in gray.iter_mut().zip(image.as_raw().chunks_exact(3)) {
+        let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+        *out = ((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8;
+    }
+    gray
+}
+
+/// How much print of a line height is enlarged before it is read, 1 for not at all.
+pub fn enlargement(line_height: Option<f32>, languages: Languages) -> f32 {
+    let small = match languages {
+        Languages::Chinese => SMALL_CHINESE,
+        Languages::English => SMALL_LATIN,
+    };
+    match line_height {
+        Some(h) if h > 4.0 && h < small => (GOOD_PRINT / h).clamp(1.0, 3.0),
+        _ => 1.0,
+    }
 }
 
 /// Cuts `rect` out of `page`. `line_height` is the print's height in pixels, when known.
 pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>, languages: Languages) -> Prepared {
     let rect = rect.clipped(page.width(), page.height());
-    let cut = imageops::crop_imm(
-        page,
-        rect.x0.max(0) as u32,
-        rect.y0.max(0) as u32,
-        rect.width() as u32,
-        rect.height() as u32,
-    )
-    .to_image();
+    let cut = crop(page, &rect);
     let (low, high, dark_ground) = levels(&cut);
     let spread = f32::from(high.saturating_sub(low)).max(40.0);
-    let stretched = GrayImage::from_fn(cut.width(), cut.height(), |x, y| {
-        let v = (f32::from(cut.get_pixel(x, y).0[0]) - f32::from(low)) / spread * 255.0;
-        let v = v.clamp(0.0, 255.0) as u8;
-        Luma([if dark_ground { 255 - v } else { v }])
-    });
-    let small = match languages {
-        Languages::Chinese => SMALL_CHINESE,
-        Languages::English => SMALL_LATIN,
-    };
-    let scale = match line_height {
-        Some(h) if h > 4.0 && h < small => (GOOD_PRINT / h).clamp(1.0, 3.0),
-        _ => 1.0,
-    };
+    let table: Vec<u8> = (0..=255u8)
+        .map(|v| {
+            let v = ((f32::from(v) - f32::from(low)) / spread * 255.0).clamp(0.0, 255.0) as u8;
+            if dark_ground { 255 - v } else { v }
+        })
+        .collect();
+    let mut stretched = cut;
+    for v in stretched.iter_mut() {
+        *v = table[usize::from(*v)];
+    }
+    let scale = enlargement(line_height, languages);
     let enlarged = if scale > 1.01 {
-        imageops::resize(
-            &stretched,
-            ((cut.width() as f32 * scale).round() as u32).max(1),
-            ((cut.height() as f32 * scale).round() as u32).max(1),
-            imageops::FilterType::CatmullRom,
-        )
+        let side = |v: u32| ((v as f32 * scale).round() as u32).max(1);
+        enlarge(&stretched, side(stretched.width()), side(stretched.height()))
     } else {
         stretched
     };
@@ -86,8 +87,36 @@ pub fn prepare(page: &GrayImage, rect: &Rect, line_height: Option<f32>, language
     }
 }
 
+/// The pixels of a box that lies inside of the page.
+pub fn crop(page: &GrayImage, rect: &Rect) -> GrayImage {
+    let (width, height) = (rect.width().max(0) as u32, rect.height().max(0) as u32);
+    let stride = page.width() as usize;
+    let mut out = GrayImage::new(width, height);
+    if width > 0 {
+        for (row, y) in out.chunks_exact_mut(width as usize).zip(rect.y0.max(0) as usize..) {
+            let start = y * stride + rect.x0.max(0) as usize;
+            row.copy_from_slice(&page.as_raw()[start..start + width as usize]);
+        }
+    }
+    out
+}
+
+/// The image in another size, by cubic interpolation (Catmull-Rom).
+pub fn enlarge(image: &GrayImage, width: u32, height: u32) -> GrayImage {
+    use fast_image_resize::images::{Image, ImageRef};
+    use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+    let mut out = Image::new(width, height, PixelType::U8);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    let done = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8)
+        .ok()
+        .and_then(|source| Resizer::new().resize(&source, &mut out, &options).ok())
+        .and_then(|()| GrayImage::from_raw(width, height, out.into_vec()));
+    // It declines empty images only; those have nothing to enlarge.
+    done.unwrap_or_else(|| GrayImage::from_pixel(width, height, Luma([255])))
+}
+
 /// Ink level, paper level, and whether the ground is dark: the ground is the commoner half.
-fn levels(cut: &GrayImage) -> (u8, u8, bool) {
+pub fn levels(cut: &GrayImage) -> (u8, u8, bool) {
     let mut histogram = [0u32; 256];
     for p in cut.pixels() {
         histogram[usize::from(p.0[0])] += 1;

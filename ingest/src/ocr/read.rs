@@ -4,8 +4,9 @@ use image::GrayImage;
 
 use super::circled::{find_circled, paint_over, put_back};
 use super::join::{is_han, join_lines, language_of};
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, enlargement, prepare};
 use super::repair::repair_lines;
+use super::script::{self, Script, beginning, script_of};
 use super::{Languages, Mode, OcrEngine, OcrError, OcrLine, OcrText};
 use crate::layout::geometry::Rect;
 
@@ -53,20 +54,26 @@ pub fn read_region(
     languages: Option<Languages>,
 ) -> Result<RegionText, OcrError> {
     let height = line_height(lines);
-    let tried = match (languages, lines.first()) {
-        (Some(known), _) => Some(known == Languages::English),
-        (None, Some(first)) if lines.len() > 1 => {
-            let trial = recognize(engine, page, &first.grown(3), height, Languages::English, &Mode::Line)?;
+    let runs = script::runs(page, lines);
+    if (2..=MOST_RUNS).contains(&runs.len())
+        && let Some(text) = read_runs(engine, page, rect, lines, &runs)?
+    {
+        return Ok(RegionText::new(text));
+    }
+    let tried = match (languages, runs.as_slice(), lines.first()) {
+        (Some(known), _, _) => Some(known == Languages::English),
+        (None, [(script, ..)], _) => Some(*script == Script::Latin),
+        (None, _, Some(first)) if lines.len() > 1 => {
+            let first = beginning(page, first).grown(3);
+            let trial = recognize(engine, page, &first, height, Languages::English, &Mode::Line)?;
             Some(looks_english(&trial, SURELY_ENGLISH))
         }
         _ => None,
     };
     if tried != Some(false) {
         let text = recognize(engine, page, rect, height, Languages::English, &Mode::Block)?;
-        // A Chinese paragraph may follow an English one.
-        let even = text.lines.iter().all(|l| l.confidence >= 0.5);
         let least = if tried.is_some() { ENGLISH } else { SURELY_ENGLISH };
-        if even && looks_english(&text, least) {
+        if is_english(&text, least) {
             return Ok(RegionText::new(text.lines));
         }
     }
@@ -76,17 +83,89 @@ pub fn read_region(
     Ok(RegionText::new(lines))
 }
 
-/// Reads one line, to see how a region begins and in which language.
+/// Stretches of lines of one script that are read one by one; print that changes more often is read whole.
+const MOST_RUNS: usize = 4;
+
+/// Reads each stretch of lines in its own language. `None` when a stretch that
+/// looks Latin does not read like English.
+fn read_runs(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    rect: &Rect,
+    lines: &[Rect],
+    runs: &[(Script, usize, usize)],
+) -> Result<Option<Vec<OcrLine>>, OcrError> {
+    // English first: where it fails the whole region is read anew.
+    let mut parts: Vec<Option<Vec<OcrLine>>> = vec![None; runs.len()];
+    for wanted in [Script::Latin, Script::Han] {
+        for (part, &(script, first, end)) in parts.iter_mut().zip(runs) {
+            if script != wanted {
+                continue;
+            }
+            let own = &lines[first..end];
+            let between = |above: usize| (lines[above].y1 + lines[above + 1].y0) / 2;
+            let part_rect = Rect::new(
+                rect.x0,
+                if first == 0 { rect.y0 } else { between(first - 1) },
+                rect.x1,
+                if end == lines.len() { rect.y1 } else { between(end - 1) },
+            );
+            let height = line_height(own);
+            let languages = match script {
+                Script::Latin => Languages::English,
+                Script::Han => Languages::Chinese,
+            };
+            let text = recognize(engine, page, &part_rect, height, languages, &Mode::Block)?;
+            *part = Some(match script {
+                Script::Latin if !is_english(&text, ENGLISH) => return Ok(None),
+                Script::Latin => text.lines,
+                Script::Han => {
+                    let mut lines = reread_english(engine, page, height, text.lines)?;
+                    repair_lines(&mut lines, Languages::Chinese);
+                    lines
+                }
+            });
+        }
+    }
+    Ok(Some(parts.into_iter().flatten().flatten().collect()))
+}
+
+/// English throughout: a Chinese paragraph may follow an English one.
+fn is_english(text: &OcrText, least: f32) -> bool {
+    text.lines.iter().all(|l| l.confidence >= 0.5) && looks_english(text, least)
+}
+
+/// Reads the beginning of a line, to see how a region begins and in which language.
+pub fn read_beginning(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    line: &Rect,
+) -> Result<(Languages, Option<OcrLine>), OcrError> {
+    read_line_part(engine, page, line, &beginning(page, line))
+}
+
+/// Reads one line, in the language that it turns out to be in.
 pub fn read_line(
     engine: &mut dyn OcrEngine,
     page: &GrayImage,
     line: &Rect,
 ) -> Result<(Languages, Option<OcrLine>), OcrError> {
+    read_line_part(engine, page, line, line)
+}
+
+fn read_line_part(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    line: &Rect,
+    part: &Rect,
+) -> Result<(Languages, Option<OcrLine>), OcrError> {
     let height = Some(line.height() as f32);
-    let rect = line.grown(3);
-    let english = recognize(engine, page, &rect, height, Languages::English, &Mode::Line)?;
-    if looks_english(&english, SURELY_ENGLISH) {
-        return Ok((Languages::English, english.lines.into_iter().next()));
+    let rect = part.grown(3);
+    if script_of(page, line) != Some(Script::Han) {
+        let english = recognize(engine, page, &rect, height, Languages::English, &Mode::Line)?;
+        if looks_english(&english, SURELY_ENGLISH) {
+            return Ok((Languages::English, english.lines.into_iter().next()));
+        }
     }
     let mut chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
     repair_lines(&mut chinese.lines, Languages::Chinese);
@@ -157,12 +236,16 @@ fn recognize(
     // Circled digits stand in running text only; a trial of one line can do without.
     // They are small, so print that holds them is enlarged as Latin print is.
     let circled = if *mode == Mode::Block {
-        let large = prepare(page, rect, height, Languages::English);
-        let circled = find_circled(engine, &large.image)?;
-        if !circled.is_empty() {
-            ready = large;
+        if enlargement(height, languages) == enlargement(height, Languages::English) {
+            find_circled(engine, &ready.image)?
+        } else {
+            let large = prepare(page, rect, height, Languages::English);
+            let circled = find_circled(engine, &large.image)?;
+            if !circled.is_empty() {
+                ready = large;
+            }
+            circled
         }
-        circled
     } else {
         Vec::new()
     };

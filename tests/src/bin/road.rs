@@ -9,7 +9,7 @@ use tests::road;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md\n  road bench --shared ../shared --speed\n  road ablation --real real-out --steps 200 --seeds 5"
+    after_help = "Examples:\n  road demo --out demo-out\n  road real --shared ../shared --out real-out --results docs/results.md\n  road bench --shared ../shared --speed\n  road bench --many-only --many 10000 --many-changed 3000\n  road ablation --real real-out --steps 200 --seeds 5"
 )]
 struct Args {
     #[command(subcommand)]
@@ -56,6 +56,15 @@ enum Command {
         /// Also time two jobs, and the baseline beside them.
         #[arg(long)]
         speed: bool,
+        /// Also measure the memory for so many pages under other names, against a hundred.
+        #[arg(long, value_name = "PAGES", default_value_t = 0)]
+        many: usize,
+        /// The same for half-size pages of which no two files are alike; each is read anew.
+        #[arg(long, value_name = "PAGES", default_value_t = 0)]
+        many_changed: usize,
+        /// Score nothing; only measure what --many and --many-changed ask for.
+        #[arg(long)]
+        many_only: bool,
     },
     /// The rows of the paper's Table VII on the output of a real run, several seeds each.
     Ablation {
@@ -103,8 +112,16 @@ fn main() -> anyhow::Result<()> {
             out,
             results,
             speed,
+            many,
+            many_changed,
+            many_only,
         } => {
-            road::bench::run(&shared, &out, speed)?;
+            if !many_only {
+                road::bench::run(&shared, &out, speed)?;
+            }
+            if many + many_changed > 0 {
+                road::many::run(&shared, &out, many, many_changed)?;
+            }
             write_results(&road::plan::real(&shared, &out)?, &shared, &results)
         }
         Command::Ablation {

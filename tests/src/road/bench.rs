@@ -257,6 +257,7 @@ pub fn markdown(shared: &Path, out: &Path) -> Result<String> {
         "\n## Ingest on the benchmark\n\nWritten by `make bench`: development set, one job, scored by `bench/score.py`; `left-out` classifies each image\nwith statistics learnt from the other collections; the only collection of its modality cannot be left out\n(`ingest modality-fit` names them). Captions a second count the start of the program.\n\n| part | measure | baseline | target | here | reached |\n| --- | --- | ---: | ---: | ---: | --- |\n{rows}"
     );
     text += &speed_lines(out)?;
+    text += &super::many::lines(out)?;
     text += &breakdown(out)?;
     Ok(text)
 }

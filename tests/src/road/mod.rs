@@ -2,6 +2,7 @@
 
 pub mod ablation;
 pub mod bench;
+pub mod many;
 pub mod page;
 pub mod plan;
 pub mod results;

@@ -7,17 +7,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use dataset::fs::natural_cmp;
 use dataset::ledger::LedgerEntry;
 use dataset::progress::Progress;
 use dataset::write::SourceUpdate;
+use dataset::{Dataset, ReviewStatus};
 use serde::Serialize;
 
 use crate::modality::ModalityModel;
 use crate::ocr::OcrEngine;
 use crate::parallel::map_ordered;
+use crate::quality::burnt_in::BURNT_IN_TEXT;
 use crate::quality::is_near_duplicate;
 
 pub mod analysis;
@@ -51,10 +54,14 @@ pub struct BookSummary {
     pub inputs: u64,
     /// Rows of the source in the dataset after the run.
     pub pairs: u64,
-    /// Rows nobody needs to look at.
+    /// Of these, rows nobody needs to look at.
     pub auto: u64,
     /// Rows a person should look at.
     pub needs_review: u64,
+    /// Rows that a person approved or corrected.
+    pub reviewed: u64,
+    /// Rows whose picture bears burnt-in print, which may name a patient.
+    pub burnt_in_text: u64,
     /// Earlier corrections that were applied again.
     pub edits_applied: u64,
     /// Lines of the ledger: by kind, then by final state.
@@ -66,6 +73,7 @@ pub struct BookSummary {
 /// A page as it comes from a worker.
 struct WorkedPage {
     sha256: String,
+    /// An error too where an earlier page has the same bytes, so that nothing was done.
     result: Result<(PageContent, Vec<analysis::Crop>), String>,
 }
 
@@ -104,7 +112,7 @@ pub fn list_screenshots(folder: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// Turns the screenshots into pairs. `engine` makes one OCR engine for each worker.
-pub fn run<E: OcrEngine>(
+pub fn run<E: OcrEngine + Send>(
     options: &BookOptions,
     model: &ModalityModel,
     engine: impl Fn() -> E + Sync,
@@ -113,28 +121,42 @@ pub fn run<E: OcrEngine>(
     let names = list_screenshots(&options.input)?;
     let mut update = SourceUpdate::pairs(&options.out, &options.source_id)?;
     let cache = PageCache::open(&options.out)?;
-    let code = cache::code_key(&engine().name(), model)?;
+    let first = engine();
+    let code = cache::code_key(&first.name(), model)?;
+    let first = Mutex::new(Some(first));
     let mut writer = Writer {
         options,
         update: &mut update,
         pages_seen: HashMap::new(),
+        pages_rejected: HashMap::new(),
         pictures_seen: HashMap::new(),
         hashes: Vec::new(),
-        auto: 0,
-        needs_review: 0,
     };
+    let numbered: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
+    let first_of = Mutex::new(HashMap::new());
     map_ordered(
-        &names,
+        &numbered,
         options.jobs,
-        &engine,
-        |engine, name| work_on_page(options, model, &cache, &code, engine, name),
+        || {
+            let ready = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            ready.unwrap_or_else(&engine)
+        },
+        |engine, (index, name)| {
+            let is_first = |sha256: &str| {
+                let mut first_of = first_of.lock().unwrap_or_else(PoisonError::into_inner);
+                let first = first_of.entry(sha256.to_owned()).or_insert(*index);
+                *first = (*first).min(*index);
+                *first == *index
+            };
+            work_on_page(options, model, &cache, &code, engine, name, &is_first)
+        },
         |index, page| {
             progress.inc(1);
             writer.write_page(&names[index], page)
         },
     )?;
-    let (auto, needs_review) = (writer.auto, writer.needs_review);
     let summary = update.commit()?;
+    let counts = count_rows(options)?;
     let screenshots: u64 = summary.ledger.get("screenshot").map_or(0, |s| s.values().sum());
     let row_lines: u64 = summary.ledger.get("panel").map_or(0, |s| {
         s.iter()
@@ -146,14 +168,43 @@ pub fn run<E: OcrEngine>(
         source_id: options.source_id.clone(),
         inputs: names.len() as u64,
         pairs: summary.rows,
-        auto,
-        needs_review,
+        auto: counts.auto,
+        needs_review: counts.needs_review,
+        reviewed: counts.reviewed,
+        burnt_in_text: counts.burnt_in_text,
         edits_applied: summary.edits_applied,
         balanced: screenshots == names.len() as u64 && row_lines == summary.rows,
         ledger: summary.ledger,
     })
 }
 
+#[derive(Default)]
+struct RowCounts {
+    auto: u64,
+    needs_review: u64,
+    reviewed: u64,
+    burnt_in_text: u64,
+}
+
+/// Counts the book's rows as they are now in the dataset, corrections and rejections included.
+fn count_rows(options: &BookOptions) -> anyhow::Result<RowCounts> {
+    let mut counts = RowCounts::default();
+    for row in Dataset::open(&options.out)?.pairs(dataset::Columns::WithoutImageBytes)? {
+        let row = row?;
+        if row.source_id != options.source_id {
+            continue;
+        }
+        match row.review_status {
+            ReviewStatus::Auto => counts.auto += 1,
+            ReviewStatus::NeedsReview => counts.needs_review += 1,
+            ReviewStatus::Corrected | ReviewStatus::Approved => counts.reviewed += 1,
+        }
+        counts.burnt_in_text += u64::from(row.quality_flags.iter().any(|f| f == BURNT_IN_TEXT));
+    }
+    Ok(counts)
+}
+
+/// `is_first` says whether no earlier page has these bytes.
 fn work_on_page(
     options: &BookOptions,
     model: &ModalityModel,
@@ -161,6 +212,7 @@ fn work_on_page(
     code: &str,
     engine: &mut dyn OcrEngine,
     name: &str,
+    is_first: &dyn Fn(&str) -> bool,
 ) -> WorkedPage {
     let path = options.input.join(name);
     let bytes = match std::fs::read(&path) {
@@ -173,6 +225,10 @@ fn work_on_page(
         }
     };
     let sha256 = dataset::hash::sha256_hex(&bytes);
+    if !is_first(&sha256) {
+        let result = Err(format!("{name}: the same file as an earlier one"));
+        return WorkedPage { sha256, result };
+    }
     let result = crate::page::decode_page(&bytes, name).and_then(|page| {
         let key = cache_key(code, &sha256);
         let content = match cache.load(&key) {
@@ -197,12 +253,12 @@ struct Writer<'a> {
     update: &'a mut SourceUpdate,
     /// First file with these bytes.
     pages_seen: HashMap<String, String>,
+    /// First file with these bytes that was rejected, and why.
+    pages_rejected: HashMap<String, String>,
     /// First row with these picture bytes.
     pictures_seen: HashMap<String, String>,
     /// Difference hash and id of every row.
     hashes: Vec<(u64, String)>,
-    auto: u64,
-    needs_review: u64,
 }
 
 impl Writer<'_> {
@@ -216,19 +272,28 @@ impl Writer<'_> {
             id: None,
             detail: None,
         };
-        let (content, crops) = match page.result {
-            Ok(result) => result,
-            Err(reason) => {
-                eprintln!("rejected: {reason}");
-                self.update.push_ledger(entry("rejected", Some(reason)))?;
-                return Ok(());
-            }
-        };
         if let Some(first) = self.pages_seen.get(&page.sha256) {
             let reason = format!("the same file as {first}");
             self.update.push_ledger(entry("duplicate", Some(reason)))?;
             return Ok(());
         }
+        let (content, crops) = match page.result {
+            Ok(result) => result,
+            Err(own) => {
+                let reason = match self.pages_rejected.get(&page.sha256) {
+                    Some(first) => format!("{name}: the same file as an earlier one: {first}"),
+                    None => {
+                        if !page.sha256.is_empty() {
+                            self.pages_rejected.insert(page.sha256, own.clone());
+                        }
+                        own
+                    }
+                };
+                eprintln!("rejected: {reason}");
+                self.update.push_ledger(entry("rejected", Some(reason)))?;
+                return Ok(());
+            }
+        };
         self.pages_seen.insert(page.sha256.clone(), name.to_owned());
         let context = PairingContext {
             source_id: &self.options.source_id,
@@ -253,10 +318,6 @@ impl Writer<'_> {
                 .entry(row.image_sha256.clone())
                 .or_insert_with(|| row.id.clone());
             self.hashes.push((hash, row.id.clone()));
-            match row.review_status {
-                dataset::record::ReviewStatus::NeedsReview => self.needs_review += 1,
-                _ => self.auto += 1,
-            }
             self.update.push_pair(row)?;
         }
         Ok(())

@@ -2,10 +2,13 @@
 
 use image::{GrayImage, RgbImage};
 
+pub mod burnt_in;
+
 /// The paper asks for at least 800 x 800 px an image (Section III).
 pub const LEAST_SIDE: u32 = 800;
 
-/// Flags of a single panel, in fixed order: `low-resolution`, `blurred`, `dark`, `low-information`.
+/// Flags of a single picture, in fixed order: `low-resolution`, `blurred`, `dark`,
+/// `low-information`, `burnt-in-text`.
 pub fn quality_flags(image: &RgbImage) -> Vec<String> {
     /// Mean luminance under which a photograph shows little, levels.
     const DARK: f64 = 18.0;
@@ -25,6 +28,9 @@ pub fn quality_flags(image: &RgbImage) -> Vec<String> {
     }
     if entropy(&gray) < LITTLE {
         flags.push("low-information");
+    }
+    if !burnt_in::burnt_in_text(image).is_empty() {
+        flags.push(burnt_in::BURNT_IN_TEXT);
     }
     flags.into_iter().map(str::to_owned).collect()
 }
