@@ -126,6 +126,16 @@ fn dispatch(command: &Command) -> anyhow::Result<Outcome> {
     }
 }
 
+/// Who decided: the name given, else the one logged in with (`USER`, `LOGNAME`), else `review`.
+fn editor_name(given: Option<&str>) -> String {
+    let logged_in = || ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok());
+    given
+        .map(str::to_owned)
+        .or_else(logged_in)
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or_else(|| "review".to_owned())
+}
+
 /// Tells each cell of a sheet that was not taken over.
 fn tell_bad_cells(problems: &[crate::review::apply::BadCell]) {
     for bad in problems {

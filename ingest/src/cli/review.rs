@@ -83,9 +83,9 @@ struct ApplyArgs {
     /// Filled sheets
     #[arg(required = true, value_name = "SHEET")]
     sheets: Vec<PathBuf>,
-    /// Who decided; written into every correction
-    #[arg(long, value_name = "NAME", default_value = "review")]
-    editor: String,
+    /// Who decided; written into every correction. Without it the name that you are logged in with
+    #[arg(long, value_name = "NAME")]
+    editor: Option<String>,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -144,7 +144,7 @@ fn run_apply(arguments: &ApplyArgs) -> anyhow::Result<Outcome> {
     let summary = apply(&ApplyOptions {
         dataset: arguments.dataset.clone(),
         sheets: arguments.sheets.clone(),
-        editor: arguments.editor.clone(),
+        editor: super::editor_name(arguments.editor.as_deref()),
         dry_run: arguments.dry_run,
     })?;
     super::tell_bad_cells(&summary.problems);

@@ -16,7 +16,7 @@ use crate::ocr::prepare::to_gray;
 use crate::ocr::{OcrEngine, OcrError, OcrLine};
 
 /// Version of the layout code: part of the key under which results are kept.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// A panel on the page.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,6 +12,8 @@ pub enum Labelling {
     Printed,
     /// Numbers agree and the letters that could be read fit the reading order.
     Order,
+    /// Numbers agree, but no letter that was read tells rows from columns.
+    RowsOrColumns,
     /// Position words (left, 右) fit the places of the panels.
     Position,
     /// The caption names another number of panels than the picture shows.
@@ -23,7 +25,7 @@ pub enum Labelling {
 impl Labelling {
     /// True when every panel has its label without doubt.
     pub fn is_sure(self) -> bool {
-        !matches!(self, Self::CountDiffers | Self::Contradiction)
+        !matches!(self, Self::CountDiffers | Self::Contradiction | Self::RowsOrColumns)
     }
 }
 
@@ -78,6 +80,8 @@ fn by_order(panels: &[Rect], labels: &[String], printed: &[Option<PrintedLetter>
     };
     let (row_yes, row_no) = agreement(&rows);
     let (col_yes, col_no) = agreement(&columns);
+    // Only full grids are now and then named down their columns.
+    let either = is_grid(panels) && row_no == 0 && col_no == 0;
     let (order, yes, no) = if columns != rows && col_yes > row_yes && col_no < row_no {
         (columns, col_yes, col_no)
     } else {
@@ -90,6 +94,8 @@ fn by_order(panels: &[Rect], labels: &[String], printed: &[Option<PrintedLetter>
     if no == 0 {
         let how = if yes == panels.len() {
             Labelling::Printed
+        } else if either {
+            Labelling::RowsOrColumns
         } else {
             Labelling::Order
         };
@@ -105,6 +111,21 @@ fn by_order(panels: &[Rect], labels: &[String], printed: &[Option<PrintedLetter>
         return (names, Labelling::Order);
     }
     (names, Labelling::Contradiction)
+}
+
+/// Two or more rows of equally many panels, two or more.
+fn is_grid(panels: &[Rect]) -> bool {
+    let mut rest: Vec<&Rect> = panels.iter().collect();
+    let mut rows: Vec<usize> = Vec::new();
+    while let Some(first) = rest.first().copied() {
+        let before = rest.len();
+        rest.retain(|p| 2 * p.overlap_y(first) < p.height().min(first.height()));
+        if rest.len() == before {
+            return false;
+        }
+        rows.push(before - rest.len());
+    }
+    rows.len() >= 2 && rows[0] >= 2 && rows.iter().all(|n| *n == rows[0])
 }
 
 /// Panels sorted into columns from the left, each from the top.
@@ -250,7 +271,9 @@ mod tests {
     #[test]
     fn letters_decide_between_rows_and_columns() {
         let cases = [
-            ("A B C D", "? ? ? ?", "A B C D", Labelling::Order),
+            ("A B C D", "? ? ? ?", "A B C D", Labelling::RowsOrColumns),
+            ("A B C D", "A ? ? D", "A B C D", Labelling::RowsOrColumns),
+            ("A B C D", "? B ? ?", "A B C D", Labelling::Order),
             ("A B C D", "A ? B D", "A C B D", Labelling::Order),
             ("A B C D", "A C B D", "A C B D", Labelling::Printed),
             ("A B C D", "A B C B", "A B C D", Labelling::Order),
@@ -264,6 +287,15 @@ mod tests {
                 (expected, how),
                 "{caption} | {print}"
             );
+        }
+    }
+
+    #[test]
+    fn rows_columns_and_ragged_figures_have_one_order() {
+        let ragged = [grid(2, 1), vec![Rect::new(0, 100, 190, 190)]].concat();
+        for panels in [grid(3, 1), grid(1, 3), ragged] {
+            let (_, how) = label_panels(&panels, &labels("A B C"), &read("? ? ?"));
+            assert_eq!(how, Labelling::Order);
         }
     }
 

@@ -65,6 +65,7 @@ pub fn burnt_in_text(image: &RgbImage) -> Vec<Rect> {
                 let marks = marks_of(&levels, &mask, band.width(), band.height(), tallest);
                 for line in lines_of(marks).into_iter().filter(|line| is_print(line, light)) {
                     let bbox = line.iter().map(|m| m.bbox).reduce(|a, b| a.union(&b));
+                    let bbox = bbox.filter(|b| !has_bar(&mask, &band, b));
                     let bbox = bbox.map(|b| Rect::new(b.x0, b.y0 + band.y0, b.x1, b.y1 + band.y0));
                     found.extend(bbox.filter(|b| found.iter().all(|f| f.intersection(b).is_empty())));
                 }
@@ -78,6 +79,27 @@ pub fn burnt_in_text(image: &RgbImage) -> Vec<Rect> {
             Rect::new(b.x0 * scale, b.y0 * scale, b.x1 * scale, b.y1 * scale).clipped(image.width(), image.height())
         })
         .collect()
+}
+
+/// True for the words beside a scale: a straight bar lies closely above or under them.
+fn has_bar(mask: &[bool], band: &Rect, print: &Rect) -> bool {
+    /// Largest distance of the bar, heights of the print.
+    const REACH: i32 = 2;
+    let (width, tall) = (band.width(), print.height());
+    let long = (print.width() / 2).max(3 * tall);
+    let (from, to) = ((print.x0 - print.width()).max(0), (print.x1 + print.width()).min(width));
+    // The rim of a picture runs on beyond the window, a bar ends in it.
+    let is_bar = |y: i32| {
+        let (mut run, mut longest) = (0, 0);
+        for x in from..to {
+            run = if mask[(y * width + x) as usize] { run + 1 } else { 0 };
+            longest = longest.max(run);
+        }
+        longest >= long && longest < to - from
+    };
+    let rows = (print.y0 - REACH * tall).max(0)..(print.y1 + REACH * tall).min(band.height());
+    let bar = rows.filter(|y| !(print.y0..print.y1).contains(y) && is_bar(*y)).count() as i32;
+    (1..=tall).contains(&bar)
 }
 
 /// Brightness of a band, turned round where dark print is looked for. Light print may
@@ -405,6 +427,14 @@ mod tests {
             }
         }
         assert_eq!(burnt_in_text(&scale), []);
+        // The length of a scale, over its bar.
+        let mut length = photograph(0);
+        write(&mut length, "2174", (20, 460), 2, white);
+        assert_eq!(burnt_in_text(&length).len(), 1);
+        for (x, y) in (0..70).flat_map(|x| (0..2).map(move |y| (x, y))) {
+            length.put_pixel(20 + x, 482 + y, Rgb(white));
+        }
+        assert_eq!(burnt_in_text(&length), []);
         for side in [1, 20, 47] {
             assert_eq!(burnt_in_text(&RgbImage::new(side, side)), []);
         }

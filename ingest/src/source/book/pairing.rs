@@ -280,6 +280,9 @@ fn panel_texts(figure: &FigureContent, split: &SplitCaption) -> (Vec<PanelText>,
         Labelling::Contradiction => {
             reasons.push("the letters printed at the panels do not fit the caption's order".to_owned());
         }
+        Labelling::RowsOrColumns => reasons.push(
+            "no letter read at the panels tells whether they are named row by row or column by column".to_owned(),
+        ),
         Labelling::None if boxes.len() > 1 => {
             reasons.push(format!("one caption without labels for {} panels", boxes.len()));
         }

@@ -22,9 +22,10 @@ use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
 
+use crate::quality::burnt_in::{BURNT_IN_REASON, BURNT_IN_TEXT};
 use holdout::held_out_groups;
 use list::{BadRow, LabelMap, ListRow, read_class_folders, read_csv};
-use picture::prepare;
+use picture::{prepare, prepare_and_look};
 use screen::{Screen, Seen};
 
 /// What to read and how.
@@ -77,6 +78,8 @@ pub struct LabelsSummary {
     pub duplicates: usize,
     /// Rows rejected, by reason in short.
     pub rejected: BTreeMap<String, usize>,
+    /// Rows whose picture has a flag, by flag; the ledger says which they are.
+    pub quality_flags: BTreeMap<String, usize>,
 }
 
 /// Pictures looked at between two steps; bounds the memory together with the number of threads.
@@ -89,6 +92,8 @@ struct Checked {
     sha256: String,
     group: String,
     notes: Vec<String>,
+    /// What is poor or odd about the picture.
+    flags: Vec<String>,
     modality: Modality,
     /// How sure the modality is, when the picture was judged.
     confidence: Option<f64>,
@@ -164,7 +169,7 @@ fn check(row: &ListRow, options: &LabelsOptions) -> Result<Checked, (&'static st
     }
     let path = find_image(&options.images, &row.image).map_err(|reason| ("missing", reason))?;
     let bytes = std::fs::read(&path).map_err(|e| ("unreadable", format!("{}: cannot be read: {e}", row.image)))?;
-    let stored = prepare(&bytes, &row.image).map_err(|e| (e.code(), e.to_string()))?;
+    let (stored, flags) = prepare_and_look(&bytes, &row.image).map_err(|e| (e.code(), e.to_string()))?;
     let sha256 = sha256_hex(&stored.bytes);
     let by_name = options
         .group
@@ -186,6 +191,7 @@ fn check(row: &ListRow, options: &LabelsOptions) -> Result<Checked, (&'static st
         sha256,
         group,
         notes: stored.notes,
+        flags,
         modality,
         confidence,
     })
@@ -279,6 +285,7 @@ fn write(
     let mut splits: BTreeMap<String, usize> = BTreeMap::new();
     let mut categories: BTreeMap<String, usize> = BTreeMap::new();
     let mut modalities: BTreeMap<String, usize> = BTreeMap::new();
+    let mut quality_flags: BTreeMap<String, usize> = BTreeMap::new();
     let rows = kept.len();
     let progress = dataset::progress::bar(Some(rows as u64), "writing pictures");
     for one in ledger {
@@ -294,24 +301,36 @@ fn write(
             for category in &record.categories {
                 *categories.entry(category.clone()).or_default() += 1;
             }
+            let pair = options.as_pairs.then(|| report_pair(record.clone(), one));
+            let reasons = pair.as_ref().map(|p| p.review_reasons.join("; "));
             let mut kept = entry(
                 options,
                 &one.row.place,
-                if options.as_pairs { "paired" } else { "kept" },
-                None,
+                match &pair {
+                    Some(pair) if pair.review_status == ReviewStatus::NeedsReview => "needs-review",
+                    Some(_) => "paired",
+                    None => "kept",
+                },
+                reasons.filter(|r| !r.is_empty()),
                 Some(record.id.clone()),
                 one.notes.clone(),
             );
+            if !one.flags.is_empty() {
+                let detail = kept.detail.get_or_insert_with(|| serde_json::json!({}));
+                detail["quality_flags"] = one.flags.clone().into();
+                for flag in &one.flags {
+                    *quality_flags.entry(flag.clone()).or_default() += 1;
+                }
+            }
             if let Some(confidence) = one.confidence {
                 let detail = kept.detail.get_or_insert_with(|| serde_json::json!({}));
                 detail["modality"] = one.modality.to_string().into();
                 detail["modality_confidence"] = ((confidence * 1000.0).round() / 1000.0).into();
             }
             update.push_ledger(kept)?;
-            if options.as_pairs {
-                update.push_pair(report_pair(record, &one.row, one.confidence))?;
-            } else {
-                update.push_label(record)?;
+            match pair {
+                Some(pair) => update.push_pair(pair)?,
+                None => update.push_label(record)?,
             }
         }
         progress.inc(chunk.len() as u64);
@@ -330,6 +349,7 @@ fn write(
         modalities,
         duplicates,
         rejected,
+        quality_flags,
     })
 }
 
@@ -375,8 +395,9 @@ fn record(one: &Checked, held: &HashSet<String>, options: &LabelsOptions) -> any
 }
 
 /// A picture with the report of its case.
-fn report_pair(record: LabelRecord, row: &ListRow, confidence: Option<f64>) -> PairRecord {
-    let [caption_en, caption_zh] = row.captions.clone();
+fn report_pair(record: LabelRecord, one: &Checked) -> PairRecord {
+    let [caption_en, caption_zh] = one.row.captions.clone();
+    let names_somebody = one.flags.iter().any(|f| f == BURNT_IN_TEXT);
     let origin = |text: &Option<String>| text.as_ref().map(|_| "person".to_owned());
     PairRecord {
         id: record.id,
@@ -398,10 +419,16 @@ fn report_pair(record: LabelRecord, row: &ListRow, confidence: Option<f64>) -> P
         source_page_sha256: None,
         ocr_confidence: None,
         pair_confidence: Some(1.0),
-        modality_confidence: confidence.map(|c| c as f32),
-        review_status: ReviewStatus::Auto,
-        review_reasons: Vec::new(),
-        quality_flags: vec!["report of the whole case".to_owned()],
+        modality_confidence: one.confidence.map(|c| c as f32),
+        review_status: if names_somebody {
+            ReviewStatus::NeedsReview
+        } else {
+            ReviewStatus::Auto
+        },
+        review_reasons: names_somebody.then(|| BURNT_IN_REASON.to_owned()).into_iter().collect(),
+        quality_flags: std::iter::once("report of the whole case".to_owned())
+            .chain(one.flags.iter().cloned())
+            .collect(),
         split: record.split,
         split_group: record.split_group,
         image_sha256: record.image_sha256,

@@ -3,8 +3,10 @@
 
 use std::io::Cursor;
 
-use dataset::image_input::{ImageInputError, decode_rgb8};
+use dataset::image_input::{DecodedImage, ImageInputError, decode_rgb8};
 use image::{ImageFormat, RgbImage};
+
+use crate::quality::quality_flags;
 
 /// A picture fit for the dataset folder.
 #[derive(Debug, Clone)]
@@ -21,6 +23,16 @@ pub struct StoredPicture {
     pub notes: Vec<String>,
 }
 
+/// As [`prepare`], with the flags of [`quality_flags`].
+///
+/// # Errors
+/// See [`ImageInputError`].
+pub fn prepare_and_look(bytes: &[u8], name: &str) -> Result<(StoredPicture, Vec<String>), ImageInputError> {
+    let decoded = decode_rgb8(bytes, name)?;
+    let flags = quality_flags(&decoded.rgb);
+    Ok((store(bytes, name, decoded)?, flags))
+}
+
 /// Checks a picture and prepares it for storing.
 ///
 /// JPEG and PNG files keep their pixels bit for bit; their EXIF, XMP, IPTC and
@@ -30,7 +42,10 @@ pub struct StoredPicture {
 /// # Errors
 /// See [`ImageInputError`].
 pub fn prepare(bytes: &[u8], name: &str) -> Result<StoredPicture, ImageInputError> {
-    let decoded = decode_rgb8(bytes, name)?;
+    store(bytes, name, decode_rgb8(bytes, name)?)
+}
+
+fn store(bytes: &[u8], name: &str, decoded: DecodedImage) -> Result<StoredPicture, ImageInputError> {
     let (width, height) = (decoded.rgb.width() as i32, decoded.rgb.height() as i32);
     let mut notes = decoded.notes;
     let turned = notes.iter().any(|n| n == "exif-rotated");

@@ -16,9 +16,10 @@ use dataset::hash::sha256_hex;
 use dataset::{Dataset, ImageFile, LedgerEntry, Modality, PairRecord, ReviewStatus, SourceUpdate, content_id};
 use serde::Serialize;
 
+use crate::quality::burnt_in::{BURNT_IN_REASON, BURNT_IN_TEXT};
 use crate::source::labels::find_image;
 use crate::source::labels::holdout::held_out_groups;
-use crate::source::labels::picture::prepare;
+use crate::source::labels::picture::{prepare, prepare_and_look};
 use agreement::Agreement;
 use assess::{Conflict, Decisions, Definitions, Verdict, compare, conflict_sheet, read_assessor, read_decisions};
 
@@ -68,6 +69,8 @@ pub struct OctSummary {
     pub open: usize,
     /// Pictures left out, by reason.
     pub rejected: BTreeMap<String, usize>,
+    /// Pairs whose picture bears burnt-in print, which may name a patient; they need review.
+    pub burnt_in_text: usize,
     /// Agreement by finding.
     pub agreement: Vec<Agreement>,
 }
@@ -82,6 +85,13 @@ struct Settled {
     group: String,
     findings: BTreeSet<usize>,
     adjudicated: bool,
+    flags: Vec<String>,
+}
+
+impl Settled {
+    fn names_somebody(&self) -> bool {
+        self.flags.iter().any(|f| f == BURNT_IN_TEXT)
+    }
 }
 
 /// Reads an assessed OCT collection into the dataset folder.
@@ -160,7 +170,7 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
                 }
                 match check(&image, options) {
                     Err((kind, reason)) => book.reject(&image, kind, reason),
-                    Ok((path, sha256)) => match seen.get(&sha256) {
+                    Ok((path, sha256, flags)) => match seen.get(&sha256) {
                         Some(first) => {
                             let reason = format!("{image}: the same picture as {first}");
                             book.ledger
@@ -176,6 +186,7 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
                                 group,
                                 findings,
                                 adjudicated,
+                                flags,
                             });
                         }
                     },
@@ -202,6 +213,7 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
         splits: BTreeMap::new(),
         adjudicated: settled.iter().filter(|s| s.adjudicated).count(),
         open,
+        burnt_in_text: settled.iter().filter(|s| s.names_somebody()).count(),
         rejected: book.rejected.clone(),
         agreement,
     };
@@ -224,11 +236,12 @@ impl Book<'_> {
     }
 }
 
-fn check(image: &str, options: &OctOptions) -> Result<(PathBuf, String), (&'static str, String)> {
+/// The picture's path, the hash of its stored bytes, and its flags.
+fn check(image: &str, options: &OctOptions) -> Result<(PathBuf, String, Vec<String>), (&'static str, String)> {
     let path = find_image(&options.images, image).map_err(|reason| ("missing", reason))?;
     let bytes = std::fs::read(&path).map_err(|e| ("unreadable", format!("{image}: cannot be read: {e}")))?;
-    let stored = prepare(&bytes, image).map_err(|e| (e.code(), e.to_string()))?;
-    Ok((path, sha256_hex(&stored.bytes)))
+    let (stored, flags) = prepare_and_look(&bytes, image).map_err(|e| (e.code(), e.to_string()))?;
+    Ok((path, sha256_hex(&stored.bytes), flags))
 }
 
 /// A patient as the dataset knows them: 16 digits of a salted SHA-256.
@@ -267,7 +280,16 @@ fn write(
         let split = if held.contains(&one.group) { "test" } else { "train" };
         *summary.splits.entry(split.to_owned()).or_default() += 1;
         let id = content_id("pair", &[options.source_id.as_bytes(), one.sha256.as_bytes()]);
-        update.push_ledger(entry(options, &one.image, "paired", None, Some(id.clone())))?;
+        let reasons: Vec<String> = one
+            .names_somebody()
+            .then(|| BURNT_IN_REASON.to_owned())
+            .into_iter()
+            .collect();
+        let (state, reason) = match reasons.first() {
+            Some(reason) => ("needs-review", Some(reason.clone())),
+            None => ("paired", None),
+        };
+        update.push_ledger(entry(options, &one.image, state, reason, Some(id.clone())))?;
         update.push_pair(PairRecord {
             id,
             // File names of hospitals tell names and dates; the picture's own hash tells nothing.
@@ -293,13 +315,16 @@ fn write(
             ocr_confidence: None,
             pair_confidence: Some(1.0),
             modality_confidence: Some(1.0),
-            review_status: if one.adjudicated {
+            // The seniors decided on the findings, not on what the picture tells about the patient.
+            review_status: if !reasons.is_empty() {
+                ReviewStatus::NeedsReview
+            } else if one.adjudicated {
                 ReviewStatus::Approved
             } else {
                 ReviewStatus::Auto
             },
-            review_reasons: Vec::new(),
-            quality_flags: Vec::new(),
+            review_reasons: reasons,
+            quality_flags: one.flags.clone(),
             split: split.to_owned(),
             split_group: one.group.clone(),
             image_sha256: one.sha256.clone(),

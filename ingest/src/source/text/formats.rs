@@ -16,6 +16,7 @@ use walkdir::WalkDir;
 
 use super::outline::paragraphs;
 use super::record::texts;
+use super::stream::Stop;
 use crate::source::labels::list::parse_list;
 
 /// One record: its place in the file and its texts.
@@ -181,16 +182,8 @@ fn read_json(text: &str) -> Result<FileRecords, String> {
                 ..FileRecords::default()
             };
             for (k, line) in text.lines().enumerate() {
-                if line.trim().is_empty() {
-                    continue;
-                }
-                let place = format!("line {}", k + 1);
-                match serde_json::from_str::<Value>(line)
-                    .map_err(|e| format!("is no JSON: {e}"))
-                    .and_then(|v| texts(&v))
-                {
-                    Ok(texts) => found.records.push(Record { place, texts }),
-                    Err(reason) => found.bad.push((place, reason)),
+                if !line.trim().is_empty() {
+                    read_json_line(line, k + 1, &mut found);
                 }
             }
             // A broken document is one bad file, not a thousand bad lines.
@@ -200,6 +193,18 @@ fn read_json(text: &str) -> Result<FileRecords, String> {
                 Ok(found)
             }
         }
+    }
+}
+
+/// One line of JSON Lines.
+pub(super) fn read_json_line(line: &str, number: usize, found: &mut FileRecords) {
+    let place = format!("line {number}");
+    match serde_json::from_str::<Value>(line)
+        .map_err(|e| format!("is no JSON: {e}"))
+        .and_then(|v| texts(&v))
+    {
+        Ok(texts) => found.records.push(Record { place, texts }),
+        Err(reason) => found.bad.push((place, reason)),
     }
 }
 
@@ -322,7 +327,7 @@ fn entity(name: &str) -> &str {
 }
 
 /// True when the first lines have the same number of commas or tabs, and the first looks like names.
-fn looks_like_csv(text: &str) -> bool {
+pub(super) fn looks_like_csv(text: &str) -> bool {
     let mut lines = text.lines().filter(|l| !l.trim().is_empty());
     let (Some(header), Some(second)) = (lines.next(), lines.next()) else {
         return false;
@@ -338,19 +343,43 @@ fn looks_like_csv(text: &str) -> bool {
 
 /// A table with a header: every cell of words is a text; lists become one sentence with the column's name.
 fn read_csv(text: &str, delimiter: u8) -> Result<FileRecords, String> {
+    let mut all = FileRecords::default();
+    let read = read_rows(text.as_bytes(), delimiter, usize::MAX, |found| {
+        all = found;
+        Ok::<(), Stop<()>>(())
+    });
+    match read {
+        Ok(()) => Ok(all),
+        Err(Stop::File(reason)) => Err(reason),
+        Err(Stop::Own(())) => Err("was not read to its end".to_owned()),
+    }
+}
+
+/// Reads a table and gives its records on, whenever `stretch` bytes of it were read and at its end.
+pub(super) fn read_rows<E>(
+    input: impl Read,
+    delimiter: u8,
+    stretch: usize,
+    mut each: impl FnMut(FileRecords) -> Result<(), Stop<E>>,
+) -> Result<(), Stop<E>> {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .flexible(true)
-        .from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|e| format!("has no CSV header: {e}"))?.clone();
-    let mut found = FileRecords {
+        .from_reader(input);
+    let headers = reader
+        .headers()
+        .map_err(|e| Stop::File(format!("has no CSV header: {e}")))?
+        .clone();
+    let empty = || FileRecords {
         format: "csv",
         ..FileRecords::default()
     };
+    let (mut found, mut bytes) = (empty(), 0);
     for (k, row) in reader.records().enumerate() {
         let place = format!("row {}", k + 1);
         match row {
             Ok(row) => {
+                bytes += row.as_slice().len();
                 let texts = row_texts(&headers, &row);
                 if texts.is_empty() {
                     found.bad.push((place, "no cell holds words".to_owned()));
@@ -360,8 +389,12 @@ fn read_csv(text: &str, delimiter: u8) -> Result<FileRecords, String> {
             }
             Err(error) => found.bad.push((place, format!("is no CSV row: {error}"))),
         }
+        if bytes >= stretch {
+            each(std::mem::replace(&mut found, empty()))?;
+            bytes = 0;
+        }
     }
-    Ok(found)
+    each(found)
 }
 
 fn row_texts(headers: &csv::StringRecord, row: &csv::StringRecord) -> Vec<String> {

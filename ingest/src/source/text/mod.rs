@@ -10,6 +10,7 @@ pub mod keywords;
 pub mod outline;
 pub mod record;
 pub mod segment;
+pub mod stream;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,10 @@ use serde::Serialize;
 
 use clean::clean;
 use dedup::{Dedup, Seen};
-use formats::{FileRecords, Record, corpus_files, read_file};
+use formats::{FileRecords, Record, corpus_files};
 use keywords::{Derivation, Keywords};
 use segment::{is_long_enough, language, utterances};
+use stream::{Stop, for_each_stretch};
 
 /// Name of the keyword file in the dataset folder.
 pub const KEYWORDS_FILE: &str = "keywords.txt";
@@ -244,9 +246,12 @@ fn derive(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Result<Vec<k
 /// Calls `f` with every utterance of readable records, in order.
 fn for_each_utterance(files: &[PathBuf], mut f: impl FnMut(&str)) {
     for file in files {
-        let Ok(found) = read_file(file) else { continue };
-        let cut: Vec<Vec<String>> = found.records.par_iter().map(cut_record).collect();
-        cut.iter().flatten().for_each(|text| f(text));
+        // A file that cannot be read is told when it is taken over.
+        let _ = for_each_stretch(file, |found| {
+            let cut: Vec<Vec<String>> = found.records.par_iter().map(cut_record).collect();
+            cut.iter().flatten().for_each(|text| f(text));
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 }
 
@@ -305,23 +310,33 @@ fn ingest_corpus(
     let progress = dataset::progress::bar(Some(files.len() as u64), &corpus.name);
     for path in files {
         let file = file_name(corpus, path);
-        match read_file(path) {
-            Err(reason) => {
+        // Rejected inputs of one kind share a line with their number and first places.
+        let mut shared = Shared::new();
+        let read = for_each_stretch(path, |found| {
+            ingest_records(
+                corpus,
+                &file,
+                found,
+                keywords,
+                dedup,
+                &mut update,
+                &mut summary,
+                &mut shared,
+            )
+        });
+        match read {
+            Ok(format) => *summary.formats.entry(format.to_owned()).or_default() += 1,
+            Err(Stop::Own(error)) => return Err(error),
+            Err(Stop::File(reason)) => {
                 summary.bad_files += 1;
-                update.push_ledger(line(
-                    corpus,
-                    &file,
-                    "file",
-                    "rejected",
-                    Some(format!("{file}: {reason}")),
-                    None,
-                    None,
-                ))?;
+                let reason = Some(format!("{file}: {reason}"));
+                update.push_ledger(line(corpus, &file, "file", "rejected", reason, None, None))?;
             }
-            Ok(found) => {
-                *summary.formats.entry(found.format.to_owned()).or_default() += 1;
-                ingest_records(corpus, &file, found, keywords, dedup, &mut update, &mut summary)?;
-            }
+        }
+        for ((kind, state, reason), (count, places)) in shared {
+            let detail = serde_json::json!({ "count": count, "examples": places });
+            let input = format!("{file} ({kind}, {reason})");
+            update.push_ledger(line(corpus, &input, kind, state, Some(reason), None, Some(detail)))?;
         }
         progress.inc(1);
     }
@@ -372,6 +387,10 @@ fn file_name(corpus: &Corpus, path: &Path) -> String {
         .join("/")
 }
 
+/// Number and first places of inputs by kind, state and reason.
+type Shared = BTreeMap<(&'static str, &'static str, String), (u64, Vec<String>)>;
+
+#[allow(clippy::too_many_arguments)]
 fn ingest_records(
     corpus: &Corpus,
     file: &str,
@@ -380,11 +399,10 @@ fn ingest_records(
     dedup: &mut Dedup,
     update: &mut SourceUpdate,
     summary: &mut CorpusSummary,
+    shared: &mut Shared,
 ) -> anyhow::Result<()> {
     summary.records += found.records.len() as u64;
     summary.bad_records += found.bad.len() as u64;
-    // Rejected inputs of one kind share a line with their number and first places.
-    let mut shared: BTreeMap<(&str, &str, String), (u64, Vec<String>)> = BTreeMap::new();
     let mut share = |kind: &'static str, state: &'static str, reason: &str, place: &str| {
         let entry = shared.entry((kind, state, reason.to_owned())).or_default();
         entry.0 += 1;
@@ -435,11 +453,6 @@ fn ingest_records(
             licence: corpus.licence.clone(),
             keywords: one.keywords,
         })?;
-    }
-    for ((kind, state, reason), (count, places)) in shared {
-        let detail = serde_json::json!({ "count": count, "examples": places });
-        let input = format!("{file} ({kind}, {reason})");
-        update.push_ledger(line(corpus, &input, kind, state, Some(reason), None, Some(detail)))?;
     }
     Ok(())
 }
