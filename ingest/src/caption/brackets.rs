@@ -1,7 +1,7 @@
 //! Marks in brackets, and brackets that OCR damaged.
 
 use super::context::{Boundary, Follow, boundary};
-use super::group::{Atom, group, skip_blank};
+use super::group::{Atoms, group, skip_blank};
 use super::marks::{Form, Mark, finish, panel_word};
 use super::normalize::{Normalized, is_cjk};
 
@@ -16,11 +16,7 @@ pub(super) fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Opt
         // One odd character in brackets: a label that was misread.
         let odd = !n.at(j).is_ascii() || matches!(n.at(j), '@' | '?' | '|' | '!' | '<' | '(' | '£');
         if odd && matches!(n.at(j + 1), ')' | ']') && j + 1 < to {
-            let atoms = vec![Atom {
-                start: j,
-                len: 1,
-                range: false,
-            }];
+            let atoms = Atoms::one(j, 1);
             return Some(finish(n, (i, j + 2), atoms, form, from, to, 0.1));
         }
         return broken_bracket(n, i, j, from, to);
@@ -81,11 +77,7 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
     let mark = finish(
         n,
         (i, j + len + 1),
-        vec![Atom {
-            start: j,
-            len,
-            range: false,
-        }],
+        Atoms::one(j, len),
         Form::Paren,
         from,
         to,
@@ -99,11 +91,7 @@ pub(super) fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) 
     let ends = |k: usize| k < to && (is_cjk(n.at(k)) || matches!(n.at(k), ' ' | '\n') || n.at(k).is_ascii_uppercase());
     if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphanumeric() {
         if n.at(i + 2) == 'J' && ends(i + 3) {
-            let atoms = vec![Atom {
-                start: i + 1,
-                len: 1,
-                range: false,
-            }];
+            let atoms = Atoms::one(i + 1, 1);
             return Some(finish(n, (i, i + 3), atoms, Form::Paren, from, to, 0.6));
         }
         if let Some((atoms, end)) = group(n, i + 1, to)
@@ -118,11 +106,7 @@ pub(super) fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) 
         Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
     );
     if open && n.at(i).is_ascii_alphanumeric() && n.at(i + 1) == 'J' && ends(i + 2) {
-        let atoms = vec![Atom {
-            start: i,
-            len: 1,
-            range: false,
-        }];
+        let atoms = Atoms::one(i, 1);
         return Some(finish(n, (i, i + 2), atoms, Form::Close, from, to, 0.6));
     }
     None

@@ -19,6 +19,44 @@ pub struct Atom {
     pub range: bool,
 }
 
+/// The atoms of a mark in order, never none; hardly ever more than one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Atoms {
+    /// A lone label.
+    One(Atom),
+    /// Several.
+    Many(Vec<Atom>),
+}
+
+impl Atoms {
+    /// A lone atom.
+    pub fn one(start: usize, len: usize) -> Self {
+        Atoms::One(Atom {
+            start,
+            len,
+            range: false,
+        })
+    }
+
+    fn push(&mut self, next: Atom) {
+        match self {
+            Atoms::One(first) => *self = Atoms::Many(vec![*first, next]),
+            Atoms::Many(all) => all.push(next),
+        }
+    }
+}
+
+impl std::ops::Deref for Atoms {
+    type Target = [Atom];
+
+    fn deref(&self) -> &[Atom] {
+        match self {
+            Atoms::One(atom) => std::slice::from_ref(atom),
+            Atoms::Many(atoms) => atoms,
+        }
+    }
+}
+
 /// Class and place of an atom as printed, to tell lists from accidents.
 fn class(n: &Normalized, atom: &Atom) -> Option<(u8, u16)> {
     let c = n.at(atom.start);
@@ -44,14 +82,14 @@ fn class(n: &Normalized, atom: &Atom) -> Option<(u8, u16)> {
             (c.to_ascii_uppercase() as u16 - 64) * 100 + d as u16 - 48,
         ));
     }
-    let chars: Vec<char> = (atom.start..atom.start + atom.len).map(|k| n.at(k)).collect();
-    value(&chars, Family::RomanLower)
+    let chars = n.slice(atom.start, atom.start + atom.len);
+    value(chars, Family::RomanLower)
         .map(|v| (6, v))
-        .or_else(|| value(&chars, Family::RomanUpper).map(|v| (7, v)))
+        .or_else(|| value(chars, Family::RomanUpper).map(|v| (7, v)))
 }
 
 /// Reads one atom: a circled digit, or up to four Latin letters and digits.
-fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
+pub(super) fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
     if i >= to {
         return None;
     }
@@ -97,9 +135,9 @@ fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
 }
 
 /// Reads a group: atoms joined by list or range signs. Returns them and the place after.
-pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Vec<Atom>, usize)> {
+pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Atoms, usize)> {
     let first = atom(n, i, to)?;
-    let mut atoms = vec![first];
+    let mut atoms = Atoms::One(first);
     let mut end = i + first.len;
     while let Some((next_at, range, strict)) = joiner(n, end, to) {
         let Some(mut next) = atom(n, next_at, to) else { break };

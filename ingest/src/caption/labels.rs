@@ -108,6 +108,12 @@ impl Family {
     }
 }
 
+/// The numerals from 1 to 20.
+const ROMANS: [&str; 20] = [
+    "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI", "XVII",
+    "XVIII", "XIX", "XX",
+];
+
 fn roman(value: u16) -> String {
     const PARTS: [(u16, &str); 5] = [(10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I")];
     let mut rest = value;
@@ -123,15 +129,13 @@ fn roman(value: u16) -> String {
 
 /// The value of a roman numeral up to 20, letters of one case.
 fn roman_value(text: &[char], upper: bool) -> Option<u16> {
-    if text.is_empty() || text.len() > 5 {
+    let digit = |c: &char| matches!(c, 'I' | 'V' | 'X') && upper || matches!(c, 'i' | 'v' | 'x') && !upper;
+    if text.is_empty() || text.len() > 5 || !text.iter().all(digit) {
         return None;
     }
     let mut total = 0u16;
     let mut last = 0u16;
     for &c in text.iter().rev() {
-        if c.is_ascii_uppercase() != upper {
-            return None;
-        }
         let v = match c.to_ascii_uppercase() {
             'I' => 1,
             'V' => 5,
@@ -145,10 +149,12 @@ fn roman_value(text: &[char], upper: bool) -> Option<u16> {
             last = v;
         }
     }
-    (1..=20).contains(&total).then_some(total).filter(|&v| {
-        let want = roman(v);
-        want.len() == text.len() && want.chars().zip(text).all(|(a, b)| a == b.to_ascii_uppercase())
-    })
+    // Every numeral has one form: `IIII` is none.
+    let printed = |v: u16| {
+        let want = ROMANS.get(usize::from(v) - 1)?;
+        (want.len() == text.len() && want.chars().zip(text).all(|(a, b)| a == b.to_ascii_uppercase())).then_some(v)
+    };
+    (1..=20).contains(&total).then(|| printed(total)).flatten()
 }
 
 /// The value of a label as printed, when it belongs to `family`.

@@ -5,7 +5,7 @@
 
 use super::brackets::{bracketed, misread_bracket};
 use super::context::{Boundary, Follow, boundary, follow, inside_open_bracket};
-use super::group::{Atom, GLUED_WORDS, LONGEST_ATOM, group, skip_blank};
+use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, atom, group, skip_blank};
 use super::normalize::{Normalized, is_circled_digit, is_cjk};
 
 /// How a label group is set apart from the words.
@@ -66,7 +66,7 @@ pub struct Mark {
     /// First character after the mark with its wrapper.
     pub end: usize,
     /// The atoms in order, never empty.
-    pub atoms: Vec<Atom>,
+    pub atoms: Atoms,
     /// Its wrapper.
     pub form: Form,
     /// What stands before it.
@@ -110,9 +110,16 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
             _ if is_circled_digit(c) => circled(n, i, from, to),
             _ if c.is_ascii_alphanumeric() => {
                 let word = word_end(n, i, to);
+                let panel = panel_word(n, i).is_some();
+                // Most words have nothing of a label, their first letters least of all.
+                let misread = c == 'C' || n.at(i + 1) == 'J';
+                if word - i <= LONGEST_ATOM && !panel && !misread && atom(n, i, to).is_none() {
+                    i = word;
+                    continue;
+                }
                 let initials = initialism(n, i, to);
                 // No label is longer than four characters, and none starts inside a word.
-                let short = word - i <= LONGEST_ATOM || panel_word(n, i).is_some();
+                let short = word - i <= LONGEST_ATOM || panel;
                 let m = match (initials, short) {
                     (0, true) => open(n, i, from, to),
                     (0, false) => run_together(n, word, from, to),
@@ -144,7 +151,10 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
 
 /// The end of initials such as `C.N.V.` at `i`, or 0.
 fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
-    let width = |k: usize| n.glyphs.get(k).map_or(0, |g| g.end - g.start);
+    if n.at(i + 1) != '.' {
+        return 0;
+    }
+    let width = |k: usize| n.span(k).map_or(0, |(start, end)| end - start);
     // `C．C.N.V.`: the label's own stop is printed in another width.
     if width(i + 1) != width(i + 3) && n.at(i + 3) == '.' {
         return 0;
@@ -168,11 +178,7 @@ fn run_together(n: &Normalized, word: usize, from: usize, to: usize) -> Option<M
     let mut mark = finish(
         n,
         (word - 1, word + 1),
-        vec![Atom {
-            start: word - 1,
-            len: 1,
-            range: false,
-        }],
+        Atoms::one(word - 1, 1),
         Form::Close,
         from,
         to,
@@ -229,11 +235,7 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         let odd = || {
             matches!(n.at(j + 1), ':' | '.' | ',').then(|| {
                 (
-                    vec![Atom {
-                        start: j,
-                        len: 1,
-                        range: false,
-                    }],
+                    Atoms::one(j, 1),
                     j + 1,
                 )
             })
@@ -323,18 +325,6 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
 
 /// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
 fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let boundary = boundary(n, i, from);
-    if !matches!(
-        boundary,
-        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
-    ) {
-        return None;
-    }
-    let atoms = vec![Atom {
-        start: i,
-        len: 1,
-        range: false,
-    }];
     let end = i + 1 + usize::from(n.at(i + 1) == ' ');
     let (form, end, damage) = match n.at(end) {
         '.' | ',' if end < to => (Form::Dot, end + 1, 0.3),
@@ -343,13 +333,17 @@ fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         _ if matches!(n.at(i), '@' | '©' | '®' | '○' | '〇' | '◎' | '¢') => (Form::Circled, i + 1, 0.2),
         _ => return None,
     };
-    Some(finish(n, (i, end), atoms, form, from, to, damage))
+    let open = matches!(
+        boundary(n, i, from),
+        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
+    );
+    open.then(|| finish(n, (i, end), Atoms::one(i, 1), form, from, to, damage))
 }
 
 pub(super) fn finish(
     n: &Normalized,
     (start, end): (usize, usize),
-    atoms: Vec<Atom>,
+    atoms: Atoms,
     form: Form,
     from: usize,
     to: usize,
@@ -379,7 +373,11 @@ fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {
 
 /// The place after `panel `, `image `, when such a word and a space stand at `i`.
 pub(super) fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
-    if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F') || n.before(i).is_ascii_alphanumeric() {
+    // No panel word has fewer than four letters.
+    if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F')
+        || n.before(i).is_ascii_alphanumeric()
+        || !(1..4).all(|k| n.at(i + k).is_alphanumeric())
+    {
         return None;
     }
     PANEL_WORDS.iter().find_map(|word| {

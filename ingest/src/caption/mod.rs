@@ -18,5 +18,5 @@ pub mod positions;
 pub mod run;
 pub mod split;
 pub mod start;
-mod stretch;
-mod text;
+pub(crate) mod stretch;
+pub(crate) mod text;

@@ -8,68 +8,89 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// One normalised character and its byte range in the raw text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Glyph {
-    /// The character in its normalised form.
-    pub c: char,
-    /// First byte in the raw text.
-    pub start: u32,
-    /// One past the last byte in the raw text.
-    pub end: u32,
-}
-
 /// A caption in normalised form.
 #[derive(Debug, Clone, Default)]
 pub struct Normalized {
-    /// The characters in order; offsets never decrease.
-    pub glyphs: Vec<Glyph>,
+    /// The normalised characters in order.
+    chars: Vec<char>,
+    /// Byte range in the raw text of every character; starts never decrease.
+    spans: Vec<(u32, u32)>,
     /// True when there is a Chinese character among them.
     pub has_cjk: bool,
 }
 
 impl Normalized {
     /// The character at `i`, or `'\0'` outside the text.
+    #[inline]
     pub fn at(&self, i: usize) -> char {
-        self.glyphs.get(i).map_or('\0', |g| g.c)
+        self.chars.get(i).copied().unwrap_or('\0')
     }
 
     /// The character before `i`, or `'\0'` at the start.
+    #[inline]
     pub fn before(&self, i: usize) -> char {
         if i == 0 { '\0' } else { self.at(i - 1) }
     }
 
+    /// The characters `from..to`, cut to the text.
+    pub fn slice(&self, from: usize, to: usize) -> &[char] {
+        let to = to.min(self.chars.len());
+        &self.chars[from.min(to)..to]
+    }
+
     /// Number of characters.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.glyphs.len()
+        self.chars.len()
     }
 
     /// True when there is no character.
     pub fn is_empty(&self) -> bool {
-        self.glyphs.is_empty()
+        self.chars.is_empty()
+    }
+
+    /// The byte range in the raw text of the character at `i`.
+    pub fn span(&self, i: usize) -> Option<(usize, usize)> {
+        self.spans.get(i).map(|&(a, b)| (a as usize, b as usize))
     }
 
     /// The part of `raw` that the characters `from..to` came from.
     pub fn raw_slice<'a>(&self, raw: &'a str, from: usize, to: usize) -> &'a str {
-        let to = to.min(self.glyphs.len());
+        let to = to.min(self.spans.len());
         if from >= to {
             return "";
         }
-        let (a, b) = (self.glyphs[from].start as usize, self.glyphs[to - 1].end as usize);
+        let (a, b) = (self.spans[from].0 as usize, self.spans[to - 1].1 as usize);
         raw.get(a..b).unwrap_or("")
     }
 
     /// The normalised characters as a string.
     pub fn text(&self) -> String {
-        self.glyphs.iter().map(|g| g.c).collect()
+        self.chars.iter().collect()
     }
 
     /// The first index at or after `i` that is not white space.
+    #[inline]
     pub fn skip_space(&self, mut i: usize) -> usize {
         while matches!(self.at(i), ' ' | '\n') {
             i += 1;
         }
         i
+    }
+
+    /// Keeps the characters for which `keep` holds; it sees their places and those kept so far.
+    fn retain(&mut self, mut keep: impl FnMut(&[char], usize, &[char]) -> bool) {
+        let mut kept = 0;
+        for i in 0..self.chars.len() {
+            let (done, rest) = self.chars.split_at_mut(i);
+            if keep(rest, i, &done[..kept]) {
+                self.chars[kept] = self.chars[i];
+                self.spans[kept] = self.spans[i];
+                kept += 1;
+            }
+        }
+        self.chars.truncate(kept);
+        self.spans.truncate(kept);
     }
 }
 
@@ -99,39 +120,74 @@ pub fn circled_value(c: char) -> Option<u16> {
 pub fn normalize(raw: &str) -> Normalized {
     // Offsets are 32 bits; a caption of 4 GiB does not exist, and a longer text is cut there.
     let limit = raw.len().min(u32::MAX as usize - 8);
+    let bytes = raw.as_bytes();
+    // A Chinese character takes three bytes.
+    let room = if raw.is_ascii() { limit } else { limit / 2 + 16 };
     let mut out = Normalized {
-        glyphs: Vec::with_capacity(raw.len().min(limit)),
+        chars: Vec::with_capacity(room),
+        spans: Vec::with_capacity(room),
         has_cjk: false,
     };
-    for (at, c) in raw.char_indices() {
-        if at >= limit {
+    let mut odd = Oddities::default();
+    let mut at = 0;
+    while at < limit {
+        // Printable ASCII is its own normal form.
+        let plain = bytes[at..limit]
+            .iter()
+            .take_while(|b| (b' '..=b'~').contains(*b))
+            .count();
+        out.chars
+            .extend(bytes[at..at + plain].iter().map(|&b| char::from(b)));
+        out.spans
+            .extend((at as u32..(at + plain) as u32).map(|k| (k, k + 1)));
+        at += plain;
+        let Some(c) = raw.get(at..limit).and_then(|rest| rest.chars().next()) else {
             break;
-        }
+        };
         let (start, end) = (at as u32, (at + c.len_utf8()) as u32);
-        match c {
-            ' '..='~' => out.glyphs.push(Glyph { c, start, end }),
-            _ => push(&mut out.glyphs, c, start, end),
+        if ('\u{4e00}'..='\u{9fff}').contains(&c) {
+            out.has_cjk = true;
+            out.chars.push(c);
+            out.spans.push((start, end));
+        } else {
+            push(&mut out, c, start, end, &mut odd);
         }
+        at = end as usize;
     }
-    out.has_cjk = !raw.is_ascii() && out.glyphs.iter().any(|g| is_cjk(g.c));
     if out.has_cjk {
-        drop_cjk_spaces(&mut out.glyphs);
-        full_stops(&mut out.glyphs);
+        drop_cjk_spaces(&mut out);
+        full_stops(&mut out.chars);
     }
-    nested_brackets(&mut out.glyphs);
-    join_hyphenation(&mut out.glyphs);
+    nested_brackets(&mut out.chars);
+    if odd.lines {
+        join_hyphenation(&mut out);
+    }
     out
 }
 
-fn push(glyphs: &mut Vec<Glyph>, c: char, start: u32, end: u32) {
-    let mut one = |c: char| glyphs.push(Glyph { c, start, end });
+/// What [`push`] met that later steps look for.
+#[derive(Default)]
+struct Oddities {
+    /// A line break.
+    lines: bool,
+}
+
+/// Adds the normal form of one character that is neither printable ASCII nor plainly Chinese.
+fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities) {
+    let mut one = |c: char| {
+        out.chars.push(c);
+        out.spans.push((start, end));
+    };
     match c {
         '\r' | '\u{200b}' | '\u{200c}' | '\u{200d}' | '\u{feff}' | '\u{ad}' => {}
-        '\n' | '\u{2028}' | '\u{2029}' | '\u{b}' | '\u{c}' => one('\n'),
-        ' '..='~' => one(c),
-        _ if c.is_whitespace() => one(' '),
-        _ if c.is_control() => one(' '),
+        '\n' | '\u{2028}' | '\u{2029}' | '\u{b}' | '\u{c}' => {
+            odd.lines = true;
+            one('\n');
+        }
         '。' | '、' => one(c),
+        '，' => one(','),
+        '；' => one(';'),
+        '：' => one(':'),
         '．' | '｡' | '\u{2024}' | '·' | '•' | '・' | '∙' | '‧' => one('.'),
         '‐' | '‑' | '‒' | '–' | '−' | '－' | '﹣' | '⁃' => one('-'),
         // The long dash also sets a label apart (`A—Photograph`), which a hyphen never does.
@@ -143,12 +199,17 @@ fn push(glyphs: &mut Vec<Glyph>, c: char, start: u32, end: u32) {
         '〉' | '》' | '）' | '﹚' | '｝' => one(')'),
         '“' | '”' | '„' | '＂' => one('"'),
         '‘' | '’' | '′' | '＇' => one('\''),
-        _ if is_cjk(c) && !('\u{f900}'..='\u{faff}').contains(&c) => one(c),
+        _ if c.is_whitespace() || c.is_control() => one(' '),
+        '\u{3400}'..='\u{4dbf}' => {
+            out.has_cjk = true;
+            out.chars.push(c);
+            out.spans.push((start, end));
+        }
         _ if is_circled_digit(c) => one(c),
         // Circled and boxed letters are letters that bring their own wrapper.
-        'Ⓐ'..='Ⓩ' => bracketed(glyphs, offset(c, 'Ⓐ', b'A'), start, end),
-        'ⓐ'..='ⓩ' => bracketed(glyphs, offset(c, 'ⓐ', b'a'), start, end),
-        '\u{249c}'..='\u{24b5}' => bracketed(glyphs, offset(c, '\u{249c}', b'a'), start, end),
+        'Ⓐ'..='Ⓩ' => ['(', offset(c, 'Ⓐ', b'A'), ')'].into_iter().for_each(one),
+        'ⓐ'..='ⓩ' => ['(', offset(c, 'ⓐ', b'a'), ')'].into_iter().for_each(one),
+        '\u{249c}'..='\u{24b5}' => ['(', offset(c, '\u{249c}', b'a'), ')'].into_iter().for_each(one),
         // Greek and Cyrillic capitals that print exactly like Latin ones.
         'Α' | 'А' => one('A'),
         'Β' | 'В' => one('B'),
@@ -162,11 +223,9 @@ fn push(glyphs: &mut Vec<Glyph>, c: char, start: u32, end: u32) {
         'е' => one('e'),
         _ => {
             for n in std::iter::once(c).nfkc() {
-                glyphs.push(Glyph {
-                    c: if n.is_whitespace() { ' ' } else { n },
-                    start,
-                    end,
-                });
+                out.has_cjk |= is_cjk(n);
+                out.chars.push(if n.is_whitespace() { ' ' } else { n });
+                out.spans.push((start, end));
             }
         }
     }
@@ -176,59 +235,40 @@ fn offset(c: char, first: char, base: u8) -> char {
     char::from(base + (c as u32 - first as u32) as u8)
 }
 
-fn bracketed(glyphs: &mut Vec<Glyph>, letter: char, start: u32, end: u32) {
-    for c in ['(', letter, ')'] {
-        glyphs.push(Glyph { c, start, end });
-    }
-}
-
 /// Spaces and line breaks inside a line of Chinese carry no meaning.
-fn drop_cjk_spaces(glyphs: &mut Vec<Glyph>) {
-    let chinese = |c: char| is_cjk(c) || matches!(c, '。' | '、');
-    let mut kept = Vec::with_capacity(glyphs.len());
-    let mut i = 0;
-    while i < glyphs.len() {
-        let g = glyphs[i];
-        if matches!(g.c, ' ' | '\n') {
-            let mut end = i;
-            while end < glyphs.len() && matches!(glyphs[end].c, ' ' | '\n') {
-                end += 1;
-            }
-            let left = kept.last().map_or('\0', |g: &Glyph| g.c);
-            let right = glyphs.get(end).map_or('\0', |g| g.c);
-            // One space between two Chinese characters is the OCR's; wider gaps are layout.
-            if !(end - i == 1 && g.c == ' ' && chinese(left) && is_cjk(right) && left != '。') {
-                kept.extend_from_slice(&glyphs[i..end]);
-            }
-            i = end;
-            continue;
-        }
-        kept.push(g);
-        i += 1;
+fn drop_cjk_spaces(n: &mut Normalized) {
+    // One space between two Chinese characters is the OCR's; wider gaps are layout.
+    let spurious = |w: &[char]| w[1] == ' ' && (is_cjk(w[0]) || w[0] == '、') && is_cjk(w[2]);
+    if n.chars.windows(3).any(spurious) {
+        n.retain(|rest, _, kept| match (kept.last(), rest) {
+            (Some(&left), &[c, right, ..]) => !spurious(&[left, c, right]),
+            _ => true,
+        });
     }
-    *glyphs = kept;
 }
 
 /// A lone `o` behind a Chinese character is the ring of a full stop.
-fn full_stops(glyphs: &mut [Glyph]) {
-    for i in 1..glyphs.len() {
-        let ring = matches!(glyphs[i].c, 'o') && is_cjk(glyphs[i - 1].c);
-        let at = |k: usize| glyphs.get(k).map_or(' ', |g| g.c);
+fn full_stops(chars: &mut [char]) {
+    for i in 1..chars.len() {
+        if chars[i] != 'o' || !is_cjk(chars[i - 1]) {
+            continue;
+        }
+        let at = |k: usize| chars.get(k).copied().unwrap_or(' ');
         let label = matches!(at(i + 2), ')' | '.' | '、' | ':');
-        if ring && (label || !at(i + 1).is_ascii_lowercase() && !at(i + 1).is_ascii_digit()) {
-            glyphs[i].c = '。';
+        if label || !at(i + 1).is_ascii_lowercase() && !at(i + 1).is_ascii_digit() {
+            chars[i] = '。';
         }
     }
 }
 
 /// `((a), (b))` is `(a, b)`: the inner brackets become blanks.
-fn nested_brackets(glyphs: &mut [Glyph]) {
+fn nested_brackets(chars: &mut [char]) {
     let mut i = 0;
-    while i + 1 < glyphs.len() {
-        if glyphs[i].c == '(' && glyphs[i + 1].c == '(' {
-            let inner = nested_labels(glyphs, i + 1);
+    while i + 1 < chars.len() {
+        if chars[i] == '(' && chars[i + 1] == '(' {
+            let inner = nested_labels(chars, i + 1);
             for &k in &inner {
-                glyphs[k].c = ' ';
+                chars[k] = ' ';
             }
             i = inner.last().copied().unwrap_or(i);
         }
@@ -238,9 +278,9 @@ fn nested_brackets(glyphs: &mut [Glyph]) {
 
 /// The brackets around the labels of a list that begins at `i` and is closed by one more
 /// bracket; none when it is no such list.
-fn nested_labels(glyphs: &[Glyph], mut i: usize) -> Vec<usize> {
+fn nested_labels(chars: &[char], mut i: usize) -> Vec<usize> {
     const LONGEST_LABEL: usize = 3;
-    let at = |k: usize| glyphs.get(k).map_or('\0', |g| g.c);
+    let at = |k: usize| chars.get(k).copied().unwrap_or('\0');
     let mut inner = Vec::new();
     loop {
         let letters = (i + 1..i + 2 + LONGEST_LABEL)
@@ -266,25 +306,19 @@ fn nested_labels(glyphs: &[Glyph], mut i: usize) -> Vec<usize> {
 }
 
 /// `hem-` line break `orrhage` is one word.
-fn join_hyphenation(glyphs: &mut Vec<Glyph>) {
-    if !glyphs.windows(2).any(|w| w[0].c == '-' && w[1].c == '\n') {
+fn join_hyphenation(n: &mut Normalized) {
+    if !n.chars.windows(2).any(|w| w == ['-', '\n']) {
         return;
     }
-    let mut kept: Vec<Glyph> = Vec::with_capacity(glyphs.len());
-    let mut i = 0;
-    while i < glyphs.len() {
-        let hyphen = glyphs[i].c == '-'
-            && glyphs.get(i + 1).is_some_and(|g| g.c == '\n')
-            && glyphs.get(i + 2).is_some_and(|g| g.c.is_ascii_lowercase())
-            && kept.last().is_some_and(|g| g.c.is_ascii_lowercase());
-        if hyphen {
-            i += 2;
-            continue;
+    let mut line_end = usize::MAX;
+    n.retain(|rest, i, kept| {
+        let joins = matches!(rest, ['-', '\n', next, ..] if next.is_ascii_lowercase())
+            && kept.last().is_some_and(char::is_ascii_lowercase);
+        if joins {
+            line_end = i + 1;
         }
-        kept.push(glyphs[i]);
-        i += 1;
-    }
-    *glyphs = kept;
+        !joins && i != line_end
+    });
 }
 
 #[cfg(test)]
@@ -338,11 +372,13 @@ mod tests {
         fn offsets_are_ordered_and_on_character_borders(raw in "\\PC*") {
             let normalized = normalize(&raw);
             let mut last = 0;
-            for g in &normalized.glyphs {
-                prop_assert!(g.start >= last && g.end > g.start);
-                prop_assert!(raw.is_char_boundary(g.start as usize) && raw.is_char_boundary(g.end as usize));
-                last = g.start;
+            for i in 0..normalized.len() {
+                let (start, end) = normalized.span(i).unwrap();
+                prop_assert!(start >= last && end > start);
+                prop_assert!(raw.is_char_boundary(start) && raw.is_char_boundary(end));
+                last = start;
             }
+            prop_assert_eq!(normalized.span(normalized.len()), None);
             for i in 0..=normalized.len() {
                 let _ = normalized.raw_slice(&raw, i, normalized.len() + 1);
             }

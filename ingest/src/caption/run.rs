@@ -57,7 +57,8 @@ pub struct Run {
 impl Run {
     /// Number of labels in the run.
     pub fn count(&self) -> usize {
-        self.items.iter().map(|i| i.labels.len()).sum()
+        let of_item = |i: &Item| i.values.len().max(i.labels.len());
+        self.items.iter().map(of_item).sum()
     }
 }
 
@@ -87,26 +88,60 @@ const COUNT_AGREES: f32 = 1.0;
 /// Longest list of candidates; a caption with more marks is not one.
 const MAX_CANDIDATES: usize = 600;
 
+/// A mark as labels of one family.
+#[derive(Debug, Clone, Copy)]
 struct Candidate {
     mark: usize,
-    values: Vec<u16>,
+    /// Where its values stand in [`Candidates::values`].
+    values: (usize, usize),
     cost: f32,
+}
+
+/// Marks as labels of one family, in printed order.
+#[derive(Debug, Default)]
+struct Candidates {
+    list: Vec<Candidate>,
+    values: Vec<u16>,
+}
+
+impl Candidates {
+    fn clear(&mut self) {
+        self.list.clear();
+        self.values.clear();
+    }
+
+    fn values(&self, candidate: &Candidate) -> &[u16] {
+        &self.values[candidate.values.0..candidate.values.1]
+    }
+
+    /// Adds a candidate whose values begin at `from`, the last that were pushed.
+    fn add(&mut self, mark: usize, from: usize, cost: f32) {
+        self.list.push(Candidate {
+            mark,
+            values: (from, self.values.len()),
+            cost,
+        });
+    }
 }
 
 /// The best run of letters, digits or numerals among `marks`, if any is good enough.
 pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut found = Candidates::default();
     for family in Family::ALL {
-        let exact = candidates(n, marks, family, None);
-        if exact.is_empty() {
+        if is_told_by_another(marks, family, context) {
+            continue;
+        }
+        candidates(n, marks, family, None, &mut found);
+        if found.list.is_empty() {
             continue;
         }
         let mut family_best: Option<Run> = None;
         for mode in [Mode::Before, Mode::After] {
-            let Some(run) = best_of_mode(marks, &exact, family, mode, context) else {
-                continue;
-            };
-            keep_better(&mut family_best, run);
+            let least = family_best.as_ref().map(|r| r.score);
+            if let Some(run) = best_of_mode(marks, &found, family, mode, context, least) {
+                family_best = Some(run);
+            }
         }
         let repair = family_best.as_ref().is_none_or(|run| needs_repair(marks, run, context));
         if repair {
@@ -120,14 +155,15 @@ pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run>
             } else {
                 wild
             };
-            let all = candidates(n, marks, family, Some((wild as u16, family_best.is_some())));
+            candidates(n, marks, family, Some((wild as u16, family_best.is_some())), &mut found);
             for mode in [Mode::Before, Mode::After] {
-                let Some(run) = best_of_mode(marks, &all, family, mode, context) else {
+                let least = family_best.as_ref().map(|r| r.score);
+                let Some(run) = best_of_mode(marks, &found, family, mode, context, least) else {
                     continue;
                 };
                 let sound = run.items.iter().filter(|i| !i.damaged).count() * 2 >= run.items.len();
                 if sound {
-                    keep_better(&mut family_best, run);
+                    family_best = Some(run);
                 }
             }
         }
@@ -135,21 +171,40 @@ pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run>
             runs.push(run);
         }
     }
-    outermost(runs)
+    let mut best = outermost(runs)?;
+    if let Some(family) = best.family {
+        for item in &mut best.items {
+            item.labels = item.values.iter().map(|&v| family.render(v)).collect();
+        }
+    }
+    Some(best)
 }
 
-fn keep_better(best: &mut Option<Run>, run: Run) {
-    if best.as_ref().is_none_or(|b| run.score > b.score + 1e-4) {
-        *best = Some(run);
-    }
+/// True for letters with a digit where no label has a digit: lone letters say the same.
+fn is_told_by_another(marks: &[Mark], family: Family, context: Context) -> bool {
+    let lone = |m: &Mark| m.atoms.iter().all(|a| a.len == 1);
+    // Only for these the two families are priced differently.
+    let species = |m: &Mark| m.form == Form::Dot && m.follow == Follow::Lower;
+    context.first <= 1
+        && match family {
+            Family::LowerDigit => marks.iter().all(lone),
+            Family::UpperDigit => marks.iter().all(|m| lone(m) && !species(m)),
+            _ => false,
+        }
 }
+
+/// Least difference of points that counts.
+const BETTER: f32 = 1e-4;
 
 /// The run with most points, unless it is nested between two labels of another run
 /// (numbered arrows inside panel B).
 fn outermost(runs: Vec<Run>) -> Option<Run> {
+    if runs.len() < 2 {
+        return runs.into_iter().next();
+    }
     let mut best = 0;
     for i in 1..runs.len() {
-        if runs[i].score > runs[best].score + 1e-4 {
+        if runs[i].score > runs[best].score + BETTER {
             best = i;
         }
     }
@@ -194,37 +249,39 @@ fn needs_repair(marks: &[Mark], run: &Run, context: Context) -> bool {
     })
 }
 
-/// Marks as labels of one family. With `damage`, misread ones too: `(highest value, any glyph)`.
-fn candidates(n: &Normalized, marks: &[Mark], family: Family, damage: Option<(u16, bool)>) -> Vec<Candidate> {
-    let mut out = Vec::new();
+/// Finds the marks as labels of one family. With `damage`, misread ones too: `(highest value, any glyph)`.
+fn candidates(n: &Normalized, marks: &[Mark], family: Family, damage: Option<(u16, bool)>, out: &mut Candidates) {
+    out.clear();
     for (index, mark) in marks.iter().enumerate() {
-        if out.len() >= MAX_CANDIDATES {
+        if out.list.len() >= MAX_CANDIDATES {
             break;
         }
-        let exact = exact_values(n, mark, family);
-        let had_exact = exact.is_some();
-        if let Some(values) = exact {
-            out.push(Candidate {
-                mark: index,
-                values,
-                cost: mark.damage,
-            });
+        let from = out.values.len();
+        let had_exact = exact_values(n, mark, family, &mut out.values).is_some();
+        if had_exact {
+            out.add(index, from, mark.damage);
+        } else {
+            out.values.truncate(from);
         }
         let Some((up_to, any)) = damage else { continue };
         let single = mark.atoms.len() == 1;
         if !single {
             if !had_exact {
-                out.extend(damaged_group(n, mark, family, index));
+                match damaged_group(n, mark, family, &mut out.values) {
+                    Some(cost) => out.add(index, from, cost),
+                    None => out.values.truncate(from),
+                }
             }
             continue;
         }
         let atom = mark.atoms[0];
-        let chars: Vec<char> = (atom.start..atom.start + atom.len).map(|k| n.at(k)).collect();
+        let chars = n.slice(atom.start, atom.start + atom.len);
         let strict = !matches!(mark.form, Form::Bare | Form::Glued | Form::Comma);
-        for (v, cost) in damaged_values(&chars, family, any && strict, up_to) {
+        for (v, cost) in damaged_values(chars, family, any && strict, up_to) {
             if out
+                .list
                 .last()
-                .is_some_and(|c: &Candidate| c.mark == index && c.values == [v])
+                .is_some_and(|c| c.mark == index && out.values[c.values.0..] == [v])
             {
                 continue;
             }
@@ -235,34 +292,26 @@ fn candidates(n: &Normalized, marks: &[Mark], family: Family, damage: Option<(u1
                 (true, false) => cost + 1.2,
                 _ => cost,
             };
-            out.push(Candidate {
-                mark: index,
-                values: vec![v],
-                cost: cost + mark.damage,
-            });
+            let from = out.values.len();
+            out.values.push(v);
+            out.add(index, from, cost + mark.damage);
         }
     }
-    out
 }
 
-fn exact_values(n: &Normalized, mark: &Mark, family: Family) -> Option<Vec<u16>> {
-    let mut values: Vec<u16> = Vec::with_capacity(mark.atoms.len());
-    for atom in &mark.atoms {
-        let mut chars = ['\0'; 4];
-        if atom.len > chars.len() {
-            return None;
-        }
-        for (slot, k) in chars.iter_mut().zip(atom.start..atom.start + atom.len) {
-            *slot = n.at(k);
-        }
-        let v = value(&chars[..atom.len], family)?;
-        push_value(&mut values, v, atom.range, family)?;
+/// Pushes the values of a mark whose atoms all belong to the family.
+fn exact_values(n: &Normalized, mark: &Mark, family: Family, values: &mut Vec<u16>) -> Option<()> {
+    let from = values.len();
+    for atom in mark.atoms.iter() {
+        let v = value(n.slice(atom.start, atom.start + atom.len), family)?;
+        push_value(values, from, v, atom.range, family)?;
     }
-    Some(values)
+    Some(())
 }
 
-fn push_value(values: &mut Vec<u16>, v: u16, range: bool, family: Family) -> Option<()> {
-    if let Some(&last) = values.last() {
+/// Pushes one more value of the mark whose values begin at `from`.
+fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, family: Family) -> Option<()> {
+    if let Some(&last) = values[from..].last() {
         if v <= last || v > family.max() {
             return None;
         }
@@ -270,7 +319,7 @@ fn push_value(values: &mut Vec<u16>, v: u16, range: bool, family: Family) -> Opt
             if v - last > 30 {
                 return None;
             }
-            values.extend(family.range(last + 1, v));
+            values.extend(last + 1..=v);
             return Some(());
         }
     }
@@ -278,46 +327,54 @@ fn push_value(values: &mut Vec<u16>, v: u16, range: bool, family: Family) -> Opt
     Some(())
 }
 
-/// A group with one misread atom: `B、0` for `B、D`, `4-C` for `A-C`.
-fn damaged_group(n: &Normalized, mark: &Mark, family: Family, index: usize) -> Option<Candidate> {
-    let mut values: Vec<u16> = Vec::new();
+/// A group with one misread atom: `B、0` for `B、D`, `4-C` for `A-C`. Pushes its values, gives its price.
+fn damaged_group(n: &Normalized, mark: &Mark, family: Family, values: &mut Vec<u16>) -> Option<f32> {
+    let from = values.len();
     let mut cost = mark.damage;
     for (k, atom) in mark.atoms.iter().enumerate() {
-        let chars: Vec<char> = (atom.start..atom.start + atom.len).map(|k| n.at(k)).collect();
-        let v = match value(&chars, family) {
+        let chars = n.slice(atom.start, atom.start + atom.len);
+        let v = match value(chars, family) {
             Some(v) => v,
             None => {
-                let options = damaged_values(&chars, family, false, 12);
-                let wanted = values.last().map(|&l| l + 1);
+                let options = damaged_values(chars, family, false, 12);
+                let wanted = values[from..].last().map(|&l| l + 1);
                 let pick = options.iter().find(|o| wanted == Some(o.0)).or(options.first())?;
                 cost += pick.1;
                 pick.0
             }
         };
-        push_value(&mut values, v, atom.range && k > 0, family)?;
+        push_value(values, from, v, atom.range && k > 0, family)?;
     }
-    Some(Candidate {
-        mark: index,
-        values,
-        cost,
-    })
+    Some(cost)
 }
 
-fn best_of_mode(marks: &[Mark], all: &[Candidate], family: Family, mode: Mode, context: Context) -> Option<Run> {
+/// The best run with more than `least` points.
+fn best_of_mode(
+    marks: &[Mark],
+    all: &Candidates,
+    family: Family,
+    mode: Mode,
+    context: Context,
+    least: Option<f32>,
+) -> Option<Run> {
     if mode == Mode::After {
-        return dynamic(marks, all, family, mode, Form::Paren, context);
+        return dynamic(marks, all, (family, mode, Form::Paren), context, least);
     }
+    let mut counts = [0usize; Form::ALL.len()];
+    for candidate in &all.list {
+        counts[marks[candidate.mark].form as usize] += 1;
+    }
+    let most = counts.into_iter().max().unwrap_or(0);
     let mut best: Option<Run> = None;
-    let count = |form: Form| all.iter().filter(|c| marks[c.mark].form == form).count();
-    let most = Form::ALL.into_iter().map(count).max().unwrap_or(0);
     for form in Form::ALL {
         // A form that few marks have is not the caption's.
-        let here = count(form);
+        let here = counts[form as usize];
         if here == 0 || here * 3 < most {
             continue;
         }
-        if let Some(run) = dynamic(marks, all, family, mode, form, context) {
-            keep_better(&mut best, run);
+        let least = best.as_ref().map(|r| r.score).or(least);
+        if let Some(run) = dynamic(marks, all, (family, mode, form), context, least) {
+            best = Some(run);
         }
     }
     best
@@ -432,20 +489,39 @@ fn side(mark: &Mark, mode: Mode) -> Mode {
     }
 }
 
+/// What the inner loop of [`dynamic`] needs to know of a candidate.
+struct Node {
+    /// Points of the best run that ends here.
+    best: f32,
+    /// The candidate before it in that run, `usize::MAX` for none.
+    previous: usize,
+    /// Lowest value.
+    low: u16,
+    /// Number of values.
+    count: usize,
+    /// One past the mark's last character.
+    end: usize,
+}
+
+/// The best run by dynamic programming, when it has more than `least` points.
 fn dynamic(
     marks: &[Mark],
-    all: &[Candidate],
-    family: Family,
-    mode: Mode,
-    target: Form,
+    all: &Candidates,
+    (family, mode, target): (Family, Mode, Form),
     context: Context,
+    least: Option<f32>,
 ) -> Option<Run> {
-    // best[i]: the points of the best run that ends with candidate i, and the candidate before it.
-    let mut best: Vec<(f32, usize)> = Vec::with_capacity(all.len());
+    let mut nodes: Vec<Node> = Vec::with_capacity(all.list.len());
     let mut top: Option<usize> = None;
-    for (i, candidate) in all.iter().enumerate() {
+    // First candidate of the mark at hand: candidates of one mark exclude each other.
+    let mut own = 0;
+    for (i, candidate) in all.list.iter().enumerate() {
         let mark = &marks[candidate.mark];
-        let first = candidate.values[0];
+        let values = all.values(candidate);
+        let first = values[0];
+        if all.list[own].mark != candidate.mark {
+            own = i;
+        }
         let points = match mode {
             // `Photograph (a). b Angiogram. c Scan`: only the first label stands behind its text.
             Mode::Before if !context.chinese && first == context.first && side(mark, mode) == Mode::After => {
@@ -454,7 +530,7 @@ fn dynamic(
             Mode::Before => before_points(mark, family, first, target, context.chinese),
             Mode::After => after_points(mark),
         } - candidate.cost
-            + EXTRA_LABEL * (candidate.values.len() - 1).min(8) as f32;
+            + EXTRA_LABEL * (values.len() - 1).min(8) as f32;
         let late = if family.starts(first) && context.first <= 1 || first == context.first {
             0
         } else {
@@ -469,73 +545,92 @@ fn dynamic(
                 family.missing(zero, first) + 1
             }
         };
-        let mut entry = (points - LATE_START * f32::from(late.min(50)), usize::MAX);
-        for (j, previous) in all[..i].iter().enumerate() {
-            if marks[previous.mark].end > mark.start || previous.mark >= candidate.mark {
-                continue;
-            }
-            let values = &previous.values;
-            let low = values[0];
-            if first <= low {
+        let (mut best, mut previous) = (points - LATE_START * f32::from(late.min(50)), usize::MAX);
+        for (j, node) in nodes[..own].iter().enumerate() {
+            if first <= node.low || node.end > mark.start {
                 continue;
             }
             // `A and C` may be followed by `B and D`.
-            let from = values.iter().copied().take_while(|&v| v < first).last().unwrap_or(low);
-            if values.contains(&first) {
-                continue;
-            }
+            let from = if node.count == 1 {
+                node.low
+            } else {
+                let values = all.values(&all.list[j]);
+                if values.contains(&first) {
+                    continue;
+                }
+                let lower = values.iter().copied().take_while(|&v| v < first);
+                lower.last().unwrap_or(node.low)
+            };
             let gap = family.missing(from, first);
             if gap > 2 {
                 continue;
             }
-            let total = best[j].0 + points - GAP * f32::from(gap);
-            if total > entry.0 + 1e-4 {
-                entry = (total, j);
+            let total = node.best + points - GAP * f32::from(gap);
+            if total > best + BETTER {
+                (best, previous) = (total, j);
             }
         }
-        best.push(entry);
-        if top.is_none_or(|t| entry.0 > best[t].0 + 1e-4) {
+        nodes.push(Node {
+            best,
+            previous,
+            low: first,
+            count: values.len(),
+            end: mark.end,
+        });
+        if top.is_none_or(|t| best > nodes[t].best + BETTER) {
             top = Some(i);
         }
     }
-    let mut i = top?;
-    let mut score = best[i].0;
-    let mut items = Vec::new();
-    loop {
-        let mark = &marks[all[i].mark];
-        items.push(Item {
-            start: mark.start,
-            end: mark.end,
-            labels: all[i].values.iter().map(|&v| family.render(v)).collect(),
-            values: all[i].values.clone(),
-            damaged: all[i].cost > mark.damage + 1e-4,
-            note: mark.note,
-            side: side(mark, mode),
-        });
-        if best[i].1 == usize::MAX {
-            break;
-        }
-        i = best[i].1;
+    let top = top?;
+    let beats = |score: f32| least.is_none_or(|l| score > l + BETTER);
+    let most = if context.panels.is_some() { COUNT_AGREES } else { 0.0 };
+    if !beats(nodes[top].best + most) {
+        return None;
     }
-    items.reverse();
-    let mut seen: Vec<u16> = items.iter().flat_map(|i| i.values.iter().copied()).collect();
+    let mut chain = vec![top];
+    while let Some(next) = chain.last().map(|&i| nodes[i].previous).filter(|&p| p != usize::MAX) {
+        chain.push(next);
+    }
+    chain.reverse();
+    let mut seen: Vec<u16> = Vec::with_capacity(chain.len());
+    for &i in &chain {
+        seen.extend_from_slice(all.values(&all.list[i]));
+    }
     seen.sort_unstable();
     let count = seen.len();
     seen.dedup();
-    let mut missing = Vec::new();
-    if !matches!(family, Family::UpperDigit | Family::LowerDigit) {
-        missing.extend((context.first..seen[seen.len() - 1]).filter(|v| !seen.contains(v)));
-    }
+    let mut score = nodes[top].best;
     if let Some(panels) = context.panels {
         score += if count == panels { COUNT_AGREES } else { -COUNT_AGREES };
     }
     // The last label behind its text is followed by an end; a run of one label is a run
     // only when the wrapper leaves no doubt.
     let single = count < 2;
+    if score < if single { 1.0 } else { ENOUGH } || !beats(score) {
+        return None;
+    }
+    let item = |&i: &usize| {
+        let candidate = &all.list[i];
+        let mark = &marks[candidate.mark];
+        Item {
+            start: mark.start,
+            end: mark.end,
+            labels: Vec::new(),
+            values: all.values(candidate).to_vec(),
+            damaged: candidate.cost > mark.damage + BETTER,
+            note: mark.note,
+            side: side(mark, mode),
+        }
+    };
+    let items: Vec<Item> = chain.iter().map(item).collect();
     if single && (context.first <= 1 && !single_is_clear(marks, &items, mode, context)) {
         return None;
     }
-    (score >= if single { 1.0 } else { ENOUGH }).then_some(Run {
+    let mut missing = Vec::new();
+    if !matches!(family, Family::UpperDigit | Family::LowerDigit) {
+        missing.extend((context.first..seen[seen.len() - 1]).filter(|v| !seen.contains(v)));
+    }
+    Some(Run {
         family: Some(family),
         mode,
         items,

@@ -92,7 +92,7 @@ pub fn find_caption_start(line: &str) -> Option<CaptionStart> {
     if is_running_text(&n, &head) {
         return None;
     }
-    let after = n.glyphs.get(head.text_at).map_or(line.len(), |g| g.start as usize);
+    let after = n.span(head.text_at).map_or(line.len(), |span| span.0);
     Some(CaptionStart {
         figure_no: head.number,
         language: if head.chinese { "zh" } else { "en" }.to_owned(),
@@ -113,9 +113,7 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     let mut i = from;
     while i < n.len() {
-        if (head_word_may_start(n.at(i)) || n.before(i) == '\n' && FIGURE_SHAPES.contains(n.at(i)))
-            && !n.before(i).is_ascii_alphanumeric()
-        {
+        if head_may_start(n, i) && head_word(n, i).is_some() {
             let here = boundary(n, i, 0);
             let open = matches!(here, Boundary::Stop | Boundary::Line)
                 || here == Boundary::Space && matches!(n.before(i), ' ' | '\n')
@@ -161,8 +159,16 @@ pub fn skip_strays(n: &Normalized, from: usize) -> usize {
     i
 }
 
-fn head_word_may_start(c: char) -> bool {
-    matches!(c, 'F' | 'f' | 'P' | 'p' | '图' | '附' | '彩' | '插' | '圖')
+/// True where a further head may start: a quick look before [`head_word`].
+fn head_may_start(n: &Normalized, i: usize) -> bool {
+    let second = |letters: &str| letters.contains(n.at(i + 1).to_ascii_lowercase());
+    let word = match n.at(i) {
+        'F' | 'f' => second("il1!|"),
+        'P' | 'p' => second("lh"),
+        '图' | '附' | '彩' | '插' | '圖' => true,
+        c => !c.is_ascii() && n.before(i) == '\n' && FIGURE_SHAPES.contains(c),
+    };
+    word && !n.before(i).is_ascii_alphanumeric()
 }
 
 /// Parses a head at `i`. Without `word_needed`, a number with a hyphen alone will do (图 was lost).
@@ -406,7 +412,7 @@ fn glued_letters(n: &Normalized, at: usize) -> Option<(Vec<u16>, usize)> {
     }
     let (atoms, end) = group(n, at, n.len())?;
     let mut values: Vec<u16> = Vec::new();
-    for atom in &atoms {
+    for atom in atoms.iter() {
         let c = [n.at(atom.start)];
         let family = if c[0].is_ascii_uppercase() {
             Family::Upper

@@ -4,7 +4,7 @@ use super::normalize::{Normalized, is_cjk};
 use super::start::{Head, skip_strays};
 
 /// One stretch of a caption in one language.
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// First character.
     pub from: usize,
     /// One past the last character.
@@ -27,7 +27,7 @@ pub(super) fn order(stretches: &[Stretch]) -> Vec<bool> {
 }
 
 /// Cuts a caption at its heads, and at a change of language that has no head.
-pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
+pub(crate) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
     let mut out = Vec::new();
     let mut push = |from: usize, to: usize, letters: &[u16]| {
         let cut = if n.has_cjk { language_change(n, from, to) } else { None };
@@ -63,9 +63,9 @@ pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
 
 /// True when a stretch is Chinese: English words may stand in Chinese captions, hardly the reverse.
 fn is_chinese(n: &Normalized, from: usize, to: usize) -> bool {
-    let glyphs = &n.glyphs[from.min(n.len())..to.min(n.len())];
-    let chinese = glyphs.iter().filter(|g| is_cjk(g.c)).count();
-    let latin = glyphs.iter().filter(|g| g.c.is_ascii_lowercase()).count();
+    let chars = n.slice(from, to);
+    let chinese = chars.iter().filter(|&&c| is_cjk(c)).count();
+    let latin = chars.iter().filter(|c| c.is_ascii_lowercase()).count();
     chinese >= 2 && chinese * 5 >= latin
 }
 
@@ -73,11 +73,14 @@ fn is_chinese(n: &Normalized, from: usize, to: usize) -> bool {
 fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
     const LONG: usize = 24;
     let to = to.min(n.len());
-    let first = (from..to).find(|&i| is_cjk(n.at(i)))?;
-    let last = (from..to).rev().find(|&i| is_cjk(n.at(i)))?;
-    let lower = |a: usize, b: usize| (a..b).filter(|&i| n.at(i).is_ascii_lowercase()).count();
-    let chinese = (from..to).filter(|&i| is_cjk(n.at(i))).count();
-    if chinese < 4 {
+    let chars = n.slice(from, to);
+    let first = from + chars.iter().position(|&c| is_cjk(c))?;
+    let last = from + chars.iter().rposition(|&c| is_cjk(c))?;
+    let lower = |a: usize, b: usize| n.slice(a, b).iter().filter(|c| c.is_ascii_lowercase()).count();
+    if chars.iter().filter(|&&c| is_cjk(c)).take(4).count() < 4 {
+        return None;
+    }
+    if lower(last + 1, to) < LONG && lower(from, first) < LONG {
         return None;
     }
     // Long English stretches inside the Chinese part: the caption is bilingual panel by panel.
@@ -99,8 +102,7 @@ fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
 /// The most lower-case letters in one stretch without Chinese characters.
 fn longest_latin(n: &Normalized, from: usize, to: usize) -> usize {
     let (mut best, mut here) = (0, 0);
-    for i in from..to {
-        let c = n.at(i);
+    for &c in n.slice(from, to) {
         if is_cjk(c) {
             here = 0;
         } else if c.is_ascii_lowercase() {
