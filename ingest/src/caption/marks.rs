@@ -190,11 +190,7 @@ fn run_together(n: &Normalized, word: usize, from: usize, to: usize) -> Option<M
 
 /// The end of the Latin word at `i`.
 fn word_end(n: &Normalized, i: usize, to: usize) -> usize {
-    let mut end = i + 1;
-    while end < to && n.at(end).is_ascii_alphanumeric() {
-        end += 1;
-    }
-    end
+    n.find(i + 1, to.min(n.len()), |c| !c.is_ascii_alphanumeric())
 }
 
 /// The end of a list (`vitamins B and C`) whose members are no labels because the first is none.

@@ -78,6 +78,13 @@ impl Normalized {
         i
     }
 
+    /// The first place in `from..to` whose character is `wanted`, or `to`.
+    #[inline]
+    pub fn find(&self, from: usize, to: usize, wanted: impl Fn(char) -> bool) -> usize {
+        let found = self.slice(from, to).iter().position(|&c| wanted(c));
+        found.map_or(to, |step| from + step)
+    }
+
     /// Keeps the characters for which `keep` holds; it sees their places and those kept so far.
     fn retain(&mut self, mut keep: impl FnMut(&[char], usize, &[char]) -> bool) {
         let mut kept = 0;
@@ -158,7 +165,9 @@ pub fn normalize(raw: &str) -> Normalized {
         drop_cjk_spaces(&mut out);
         full_stops(&mut out.chars);
     }
-    nested_brackets(&mut out.chars);
+    if odd.brackets || raw.contains("((") {
+        nested_brackets(&mut out.chars);
+    }
     if odd.lines {
         join_hyphenation(&mut out);
     }
@@ -170,6 +179,8 @@ pub fn normalize(raw: &str) -> Normalized {
 struct Oddities {
     /// A line break.
     lines: bool,
+    /// An opening bracket.
+    brackets: bool,
 }
 
 /// Adds the normal form of one character that is neither printable ASCII nor plainly Chinese.
@@ -195,7 +206,10 @@ fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities)
         '～' | '〜' | '∼' | '˜' => one('~'),
         '【' | '〔' | '［' | '「' | '﹝' => one('['),
         '】' | '〕' | '］' | '」' | '﹞' => one(']'),
-        '〈' | '《' | '（' | '﹙' | '｛' => one('('),
+        '〈' | '《' | '（' | '﹙' | '｛' => {
+            odd.brackets = true;
+            one('(');
+        }
         '〉' | '》' | '）' | '﹚' | '｝' => one(')'),
         '“' | '”' | '„' | '＂' => one('"'),
         '‘' | '’' | '′' | '＇' => one('\''),
@@ -207,9 +221,15 @@ fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities)
         }
         _ if is_circled_digit(c) => one(c),
         // Circled and boxed letters are letters that bring their own wrapper.
-        'Ⓐ'..='Ⓩ' => ['(', offset(c, 'Ⓐ', b'A'), ')'].into_iter().for_each(one),
-        'ⓐ'..='ⓩ' => ['(', offset(c, 'ⓐ', b'a'), ')'].into_iter().for_each(one),
-        '\u{249c}'..='\u{24b5}' => ['(', offset(c, '\u{249c}', b'a'), ')'].into_iter().for_each(one),
+        'Ⓐ'..='Ⓩ' | 'ⓐ'..='ⓩ' | '\u{249c}'..='\u{24b5}' => {
+            odd.brackets = true;
+            let letter = match c {
+                'Ⓐ'..='Ⓩ' => offset(c, 'Ⓐ', b'A'),
+                'ⓐ'..='ⓩ' => offset(c, 'ⓐ', b'a'),
+                _ => offset(c, '\u{249c}', b'a'),
+            };
+            ['(', letter, ')'].into_iter().for_each(one);
+        }
         // Greek and Cyrillic capitals that print exactly like Latin ones.
         'Α' | 'А' => one('A'),
         'Β' | 'В' => one('B'),
@@ -224,6 +244,7 @@ fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities)
         _ => {
             for n in std::iter::once(c).nfkc() {
                 out.has_cjk |= is_cjk(n);
+                odd.brackets |= n == '(';
                 out.chars.push(if n.is_whitespace() { ' ' } else { n });
                 out.spans.push((start, end));
             }

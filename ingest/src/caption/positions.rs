@@ -59,10 +59,14 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
     let mut places: Vec<Place> = Vec::new();
     let mut i = from;
     while i < to {
+        i = n.find(i, to.min(n.len()), |c| may_begin_place(c) || !c.is_ascii());
+        if i >= to {
+            break;
+        }
         let c = n.at(i);
         let found = if is_cjk(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
-        } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() {
+        } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() && may_be_place(n, i) {
             let continued = places
                 .last()
                 .is_some_and(|p| p.paren && n.skip_space(p.end) == i && n.before(p.end) != ')');
@@ -89,9 +93,23 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
 /// True for brackets and the first letters of place words, `the` and `far` among them.
 fn may_begin_place(c: char) -> bool {
     matches!(
-        c.to_ascii_lowercase(),
+        c,
         '(' | '[' | 'l' | 'r' | 'u' | 't' | 'b' | 'm' | 'c' | 'f' | 's' | '1' | 'i'
+            | 'L' | 'R' | 'U' | 'T' | 'B' | 'M' | 'C' | 'F' | 'S' | 'I'
     )
+}
+
+/// Letters of the longest place word.
+const LONGEST_PLACE: usize = 7;
+
+/// A quick look at the word at `i`: no place word is longer than seven letters or shorter than three.
+fn may_be_place(n: &Normalized, i: usize) -> bool {
+    let letters = n.slice(i, i + LONGEST_PLACE + 1);
+    let ends = letters.iter().position(|c| !c.is_ascii_alphanumeric());
+    ends.map_or(letters.len() <= LONGEST_PLACE, |end| {
+        // `[` and `(` stand before the word; a letter that OCR took for another script does not end it.
+        end == 0 || end >= 3 || !letters[end].is_ascii()
+    })
 }
 
 fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {

@@ -42,7 +42,7 @@ pub struct SplitPanel {
     pub text: String,
     /// Preface and own words, in the caption's first language.
     pub caption: String,
-    /// Own words in English, when the caption has an English part.
+    /// Own words in English, when the caption has an English part ([`split_lean`]: and a Chinese one).
     pub text_en: Option<String>,
     /// Own words in Chinese, when the caption has a Chinese part.
     pub text_zh: Option<String>,
@@ -69,6 +69,25 @@ struct Block {
 ///
 /// Section 4 of the ingest reference describes the grammar.
 pub fn split_caption(raw: &str, options: &SplitOptions) -> SplitCaption {
+    let mut split = split_lean(raw, options);
+    for panel in &mut split.panels {
+        match split.language.as_str() {
+            "zh" => {
+                panel.text_zh = Some(panel.text.clone());
+                panel.caption_zh = Some(panel.caption.clone());
+            }
+            "en" => {
+                panel.text_en = Some(panel.text.clone());
+                panel.caption_en = Some(panel.caption.clone());
+            }
+            _ => {}
+        }
+    }
+    split
+}
+
+/// [`split_caption`] without a second copy of every text under its language when the caption has only one.
+pub fn split_lean(raw: &str, options: &SplitOptions) -> SplitCaption {
     let n = normalize(raw);
     let found = heads(&n);
     let figure_no = found.first().map(|h| h.number.clone());
@@ -91,9 +110,9 @@ pub fn split_caption(raw: &str, options: &SplitOptions) -> SplitCaption {
     assemble(figure_no, blocks, options)
 }
 
-fn labels_of(block: &Block) -> Vec<String> {
-    let mut labels: Vec<String> = block.panels.iter().flat_map(|p| p.0.iter().cloned()).collect();
-    labels.sort();
+fn labels_of(block: &Block) -> Vec<&str> {
+    let mut labels: Vec<&str> = block.panels.iter().flat_map(|p| p.0.iter().map(String::as_str)).collect();
+    labels.sort_unstable();
     labels
 }
 
@@ -458,7 +477,7 @@ fn restore_lost(run: &Run, family: Family, block: &mut Block) {
 }
 
 /// Joins the languages of a caption, panel by panel.
-fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOptions) -> SplitCaption {
+fn assemble(figure_no: Option<String>, mut blocks: Vec<Block>, options: &SplitOptions) -> SplitCaption {
     let mut issues: Vec<String> = Vec::new();
     let mut doubt: f32 = 0.0;
     let language = match (blocks.iter().any(|b| b.chinese), blocks.iter().any(|b| !b.chinese)) {
@@ -466,8 +485,8 @@ fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOption
         (true, false) => "zh",
         _ => "en",
     };
-    for block in &blocks {
-        issues.extend(block.issues.iter().cloned());
+    for block in &mut blocks {
+        issues.append(&mut block.issues);
         doubt = doubt.max(block.doubt);
     }
     if blocks.len() == 2 && labels_of(&blocks[0]) != labels_of(&blocks[1]) {
@@ -480,24 +499,28 @@ fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOption
         [a, b] if labels_of(b).len() > labels_of(a).len() && b.doubt < a.doubt => 1,
         _ => 0,
     };
-    let preface = blocks.get(lead).map_or(String::new(), |b| b.preface.clone());
     let mut panels: Vec<SplitPanel> = Vec::new();
-    if let Some(first) = blocks.get(lead) {
-        for (labels, text) in &first.panels {
+    let mut preface = String::new();
+    if !blocks.is_empty() {
+        let mut first = blocks.swap_remove(lead);
+        let other = blocks.pop();
+        for (labels, text) in std::mem::take(&mut first.panels) {
             let mut panel = SplitPanel {
-                labels: labels.clone(),
+                caption: whole_caption(&first, &text),
                 ..SplitPanel::default()
             };
-            set_language(&mut panel, first.chinese, first, text);
-            panel.text = text.clone();
-            if let Some(other) = blocks.get(1 - lead).filter(|_| blocks.len() == 2) {
-                match other_text(other, labels) {
-                    Some(text) => set_language(&mut panel, other.chinese, other, &text),
+            if let Some(other) = &other {
+                let caption = panel.caption.clone();
+                set_language(&mut panel, first.chinese, &text, caption);
+                match other_text(other, &labels) {
+                    Some(text) => set_language(&mut panel, other.chinese, text, whole_caption(other, text)),
                     None => doubt += 0.05,
                 }
             }
+            (panel.labels, panel.text) = (labels, text);
             panels.push(panel);
         }
+        preface = first.preface;
     }
     if panels.is_empty() {
         panels.push(SplitPanel::default());
@@ -520,32 +543,32 @@ fn assemble(figure_no: Option<String>, blocks: Vec<Block>, options: &SplitOption
     }
 }
 
-fn set_language(panel: &mut SplitPanel, chinese: bool, block: &Block, text: &str) {
-    let mut caption = join(&block.preface, text);
-    if !block.legend.is_empty() && !text.ends_with(&block.legend) {
-        caption = join(&caption, &block.legend);
+/// Preface, own words and what is said of the whole figure.
+fn whole_caption(block: &Block, text: &str) -> String {
+    let caption = join(&block.preface, text);
+    if block.legend.is_empty() || text.ends_with(&block.legend) {
+        return caption;
     }
-    if panel.caption.is_empty() {
-        panel.caption.clone_from(&caption);
-    }
-    let caption = Some(caption);
+    join(&caption, &block.legend)
+}
+
+fn set_language(panel: &mut SplitPanel, chinese: bool, text: &str, caption: String) {
+    let (text, caption) = (Some(text.to_owned()), Some(caption));
     if chinese {
-        panel.text_zh = Some(text.to_owned());
-        panel.caption_zh = caption;
+        (panel.text_zh, panel.caption_zh) = (text, caption);
     } else {
-        panel.text_en = Some(text.to_owned());
-        panel.caption_en = caption;
+        (panel.text_en, panel.caption_en) = (text, caption);
     }
 }
 
 /// The words of the other language for the same labels.
-fn other_text(other: &Block, labels: &[String]) -> Option<String> {
+fn other_text<'a>(other: &'a Block, labels: &[String]) -> Option<&'a str> {
     if labels.is_empty() {
-        return (other.panels.len() == 1 && other.panels[0].0.is_empty()).then(|| other.panels[0].1.clone());
+        return (other.panels.len() == 1 && other.panels[0].0.is_empty()).then(|| other.panels[0].1.as_str());
     }
     other
         .panels
         .iter()
         .find(|p| p.0.iter().any(|l| labels.contains(l)))
-        .map(|p| p.1.clone())
+        .map(|p| p.1.as_str())
 }

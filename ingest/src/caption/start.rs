@@ -113,6 +113,7 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     let mut i = from;
     while i < n.len() {
+        i = n.find(i, n.len(), |c| matches!(c, 'F' | 'f' | 'P' | 'p') || !c.is_ascii());
         if head_may_start(n, i) && head_word(n, i).is_some() {
             let here = boundary(n, i, 0);
             let open = matches!(here, Boundary::Stop | Boundary::Line)

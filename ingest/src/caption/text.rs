@@ -17,13 +17,25 @@ pub fn tidy(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut blank = false;
     let mut line = false;
-    for c in raw.chars() {
-        if matches!(c, '\u{ad}' | '\u{200b}' | '\u{feff}') {
+    // Words are copied whole: `from` is where the one at hand begins.
+    let mut from = None;
+    for (at, c) in raw.char_indices() {
+        let visible = match c {
+            '!'..='~' | '\u{3001}'..='\u{9fff}' => true,
+            '\u{ad}' | '\u{200b}' | '\u{feff}' => false,
+            _ => !(c.is_whitespace() || c.is_control()),
+        };
+        if visible && from.is_some() {
             continue;
         }
-        if c.is_whitespace() || c.is_control() {
-            blank = !out.is_empty();
-            line |= c == '\n';
+        if let Some(from) = from.take() {
+            out.push_str(&raw[from..at]);
+        }
+        if !visible {
+            if !matches!(c, '\u{ad}' | '\u{200b}' | '\u{feff}') {
+                blank = !out.is_empty();
+                line |= c == '\n';
+            }
             continue;
         }
         if blank {
@@ -35,9 +47,12 @@ pub fn tidy(raw: &str) -> String {
                 out.push(' ');
             }
         }
-        out.push(c);
+        from = Some(at);
         blank = false;
         line = false;
+    }
+    if let Some(from) = from {
+        out.push_str(&raw[from..]);
     }
     out
 }
@@ -190,8 +205,11 @@ pub fn legend(text: &str) -> &str {
     let mut cut = text.len();
     let found = sentences(text);
     let begins = |sentence: &str, starts: &[&str]| {
-        let lower: String = sentence.chars().take(24).flat_map(char::to_lowercase).collect();
-        starts.iter().any(|w| lower.starts_with(w))
+        let sentence = sentence.as_bytes();
+        let first = sentence.first().map_or(0, u8::to_ascii_lowercase);
+        starts.iter().any(|w| {
+            w.as_bytes()[0] == first && sentence.get(..w.len()).is_some_and(|s| s.eq_ignore_ascii_case(w.as_bytes()))
+        })
     };
     for &(start, sentence) in found.iter().rev() {
         let known = begins(sentence, &LEGEND_STARTS) || is_abbreviation_list(sentence);
@@ -237,13 +255,15 @@ fn sentences(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let mut start = 0;
     let bytes = text.as_bytes();
-    for (at, c) in text.char_indices() {
-        let next = at + c.len_utf8();
-        let end = c == '。' || (c == '.' && bytes.get(next) == Some(&b' '));
-        if end {
-            out.push((start, &text[start..next]));
-            start = next + usize::from(bytes.get(next) == Some(&b' '));
-        }
+    const STOP: &[u8] = "。".as_bytes();
+    for at in 0..bytes.len() {
+        let next = match bytes[at] {
+            b'.' if bytes.get(at + 1) == Some(&b' ') => at + 1,
+            b if b == STOP[0] && bytes[at..].starts_with(STOP) => at + STOP.len(),
+            _ => continue,
+        };
+        out.push((start, &text[start..next]));
+        start = next + usize::from(bytes.get(next) == Some(&b' '));
     }
     if start < text.len() {
         out.push((start, &text[start..]));
@@ -259,13 +279,15 @@ pub fn join(preface: &str, text: &str) -> String {
     if text.is_empty() {
         return preface.to_owned();
     }
-    let chinese = preface.chars().any(is_cjk) && preface.chars().next_back().is_some_and(|c| !c.is_ascii_alphabetic());
+    let chinese = preface.chars().next_back().is_some_and(|c| !c.is_ascii_alphabetic())
+        && !preface.is_ascii()
+        && preface.chars().any(is_cjk);
     let closed = preface.ends_with(['。', '.', '!', '?', '！', '？']);
     match (chinese, closed) {
-        (true, true) => format!("{preface}{text}"),
-        (true, false) => format!("{preface}。{text}"),
-        (false, true) => format!("{preface} {text}"),
-        (false, false) => format!("{preface}. {text}"),
+        (true, true) => [preface, text].concat(),
+        (true, false) => [preface, "。", text].concat(),
+        (false, true) => [preface, " ", text].concat(),
+        (false, false) => [preface, ". ", text].concat(),
     }
 }
 
