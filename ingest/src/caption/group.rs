@@ -128,6 +128,7 @@ pub(super) fn atom(n: &Normalized, i: usize, to: usize) -> Option<Atom> {
                 || matches!((a, b), ('1' | 'l' | 'I', '1' | 'l' | 'I' | 'i' | '3' | 'V' | 'v'));
             pair.then_some(one)
         }
+        _ if !matches!(n.at(i), 'i' | 'v' | 'x' | 'I' | 'V' | 'X' | '1' | 'l') => None,
         _ => {
             (class(n, &one).is_some() || (0..len).all(|k| matches!(n.at(i + k), '1' | 'l' | 'I' | 'i'))).then_some(one)
         }

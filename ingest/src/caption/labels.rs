@@ -57,6 +57,7 @@ impl Family {
     }
 
     /// True when `next` may directly follow `value`.
+    #[inline]
     pub fn follows(self, value: u16, next: u16) -> bool {
         match self {
             Family::UpperDigit | Family::LowerDigit => {
@@ -68,19 +69,20 @@ impl Family {
     }
 
     /// How many labels are missing between `value` and `next` (0 when it follows).
+    #[inline]
     pub fn missing(self, value: u16, next: u16) -> u16 {
-        if self.follows(value, next) || next <= value {
-            return 0;
-        }
         match self {
             Family::UpperDigit | Family::LowerDigit => {
+                if self.follows(value, next) || next <= value {
+                    return 0;
+                }
                 if next / 100 == value / 100 {
                     next - value - 1
                 } else {
                     (next / 100 - value / 100 - 1) + (next % 100).saturating_sub(1)
                 }
             }
-            _ => next - value - 1,
+            _ => next.saturating_sub(value).saturating_sub(1),
         }
     }
 

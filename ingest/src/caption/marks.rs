@@ -106,11 +106,11 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
     while i < to {
         let c = n.at(i);
         let mark = match c {
+            ' ' | '\n' | ',' | '.' | ';' | ':' | '。' | '、' | ')' => None,
             '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
-            _ if is_circled_digit(c) => circled(n, i, from, to),
-            _ if c.is_ascii_alphanumeric() => {
+            'a'..='z' | 'A'..='Z' | '0'..='9' => {
                 let word = word_end(n, i, to);
-                let panel = panel_word(n, i).is_some();
+                let panel = matches!(c, 'p' | 'P' | 'i' | 'I' | 'f' | 'F') && panel_word(n, i).is_some();
                 // Most words have nothing of a label, their first letters least of all.
                 let misread = c == 'C' || n.at(i + 1) == 'J';
                 if word - i <= LONGEST_ATOM && !panel && !misread && atom(n, i, to).is_none() {
@@ -134,7 +134,7 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
                 m
             }
             '图' => open(n, i, from, to),
-            ' ' | '\n' | ',' | '.' | ';' | ':' | '。' | '、' | ')' => None,
+            _ if is_circled_digit(c) => circled(n, i, from, to),
             _ => odd(n, i, from, to),
         };
         match mark {
