@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 pub mod book;
@@ -86,8 +87,29 @@ enum Command {
     Translate(translate::TranslateArgs),
 }
 
-/// Parses the command line, runs the command and maps its end to an exit code.
+/// The program `ingest`: every command, without the OCR library.
+///
+/// Loading Tesseract and the fifty libraries behind it takes longer than splitting a thousand
+/// captions, so the commands that read images go on in the program beside this one.
 pub fn run() -> ExitCode {
+    run_with(|command| match command {
+        Command::Ocr(_) | Command::Panels(_) | Command::Book(_) => go_on_with_ocr(),
+        other => dispatch(other),
+    })
+}
+
+/// The program `ingest-ocr`: every command, with the OCR library.
+pub fn run_with_ocr() -> ExitCode {
+    run_with(|command| match command {
+        Command::Ocr(arguments) => ocr::run(arguments),
+        Command::Panels(arguments) => panels::run(arguments),
+        Command::Book(arguments) => book::run(arguments),
+        other => dispatch(other),
+    })
+}
+
+/// Parses the command line, runs the command and maps its end to an exit code.
+fn run_with(run: impl Fn(&Command) -> anyhow::Result<Outcome>) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -98,7 +120,7 @@ pub fn run() -> ExitCode {
         }
     };
     start_log();
-    match dispatch(&arguments.command) {
+    match run(&arguments.command) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::SomeRejected) => ExitCode::from(1),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -109,18 +131,17 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Runs a command that needs no OCR.
 fn dispatch(command: &Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Ocr(_) | Command::Panels(_) | Command::Book(_) => go_on_with_ocr(),
         Command::Split(arguments) => split::run(arguments),
         Command::Text(arguments) => text::run(arguments),
         Command::Labels(arguments) => labels::run(arguments),
         Command::Den(arguments) => den::run(arguments),
         Command::Oct(arguments) => oct::run(arguments),
-        Command::Ocr(arguments) => ocr::run(arguments),
-        Command::Panels(arguments) => panels::run(arguments),
         Command::Modality(arguments) => modality::run(arguments),
         Command::ModalityFit(arguments) => modality::run_fit(arguments),
-        Command::Book(arguments) => book::run(arguments),
         Command::Review(arguments) => review::run(arguments),
         Command::Translate(arguments) => translate::run(arguments),
     }
@@ -170,26 +191,51 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Makes Tesseract work with one thread, as our own threads use the cores.
-///
-/// Tesseract's OpenMP runtime reads `OMP_THREAD_LIMIT` when the program is loaded,
-/// so the program starts itself once more with it set.
+/// Tesseract's OpenMP runtime reads this when its library is loaded: one thread, as our own threads use the cores.
+const OPENMP_THREADS: &str = "OMP_THREAD_LIMIT";
+
+/// Goes on with the same arguments in `ingest-ocr`, the program beside this one that has the OCR library.
+fn go_on_with_ocr() -> anyhow::Result<Outcome> {
+    let this = std::env::current_exe().context("finding the program ingest-ocr")?;
+    let program = this.with_file_name(format!("ingest-ocr{}", std::env::consts::EXE_SUFFIX));
+    let error = start_again(&program);
+    anyhow::bail!(
+        "{}: {error}; this command reads images with the program ingest-ocr, which belongs beside ingest: \
+         build both with `cargo build --release -p ingest`, or copy it there",
+        program.display()
+    )
+}
+
+/// Makes Tesseract work with one thread: the program starts itself once more where that is not settled.
 fn single_threaded_openmp() {
-    const VARIABLE: &str = "OMP_THREAD_LIMIT";
-    if std::env::var_os(VARIABLE).is_some() {
+    if std::env::var_os(OPENMP_THREADS).is_some() {
         return;
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    // Comes back only when it fails; then the work is done with more threads.
+    let error = start_again(&program);
+    tracing::warn!("could not start again with {OPENMP_THREADS}=1: {error}");
+}
+
+/// Lets `program` take over with the arguments of this one; comes back only when that fails.
+fn start_again(program: &std::path::Path) -> std::io::Error {
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    if std::env::var_os(OPENMP_THREADS).is_none() {
+        command.env(OPENMP_THREADS, "1");
     }
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
-        let Ok(program) = std::env::current_exe() else {
-            return;
-        };
-        // Comes back only when it fails; then the work is done with more threads.
-        let error = std::process::Command::new(program)
-            .args(std::env::args_os().skip(1))
-            .env(VARIABLE, "1")
-            .exec();
-        tracing::warn!("could not start again with {VARIABLE}=1: {error}");
+        command.exec()
+    }
+    #[cfg(not(unix))]
+    {
+        match command.status() {
+            Ok(status) => std::process::exit(status.code().unwrap_or(2)),
+            Err(error) => error,
+        }
     }
 }

@@ -74,15 +74,7 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
     if !(single && misread) {
         return None;
     }
-    let mark = finish(
-        n,
-        (i, j + len + 1),
-        Atoms::one(j, len),
-        Form::Paren,
-        from,
-        to,
-        0.6,
-    );
+    let mark = finish(n, (i, j + len + 1), Atoms::one(j, len), Form::Paren, from, to, 0.6);
     (open || matches!(mark.follow, Follow::Punctuation | Follow::End)).then_some(mark)
 }
 

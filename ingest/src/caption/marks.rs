@@ -228,14 +228,7 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         return None;
     }
     if let Some(j) = panel_word(n, i).or_else(|| (n.at(i) == '图' && !n.at(i + 1).is_ascii_digit()).then_some(i + 1)) {
-        let odd = || {
-            matches!(n.at(j + 1), ':' | '.' | ',').then(|| {
-                (
-                    Atoms::one(j, 1),
-                    j + 1,
-                )
-            })
-        };
+        let odd = || matches!(n.at(j + 1), ':' | '.' | ',').then(|| (Atoms::one(j, 1), j + 1));
         let (atoms, end) = group(n, j, to).or_else(odd).filter(|g| g.1 <= to)?;
         if n.at(end) == ')' && end < to {
             // `(antigen; image C)`

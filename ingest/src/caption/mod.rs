@@ -7,6 +7,7 @@
 //! [`split`] (panels with their own words).
 
 mod brackets;
+mod candidates;
 pub mod context;
 #[cfg(test)]
 mod grammar_tests;
@@ -18,5 +19,5 @@ pub mod positions;
 pub mod run;
 pub mod split;
 pub mod start;
-pub(crate) mod stretch;
-pub(crate) mod text;
+mod stretch;
+mod text;

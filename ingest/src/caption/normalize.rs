@@ -143,10 +143,8 @@ pub fn normalize(raw: &str) -> Normalized {
             .iter()
             .take_while(|b| (b' '..=b'~').contains(*b))
             .count();
-        out.chars
-            .extend(bytes[at..at + plain].iter().map(|&b| char::from(b)));
-        out.spans
-            .extend((at as u32..(at + plain) as u32).map(|k| (k, k + 1)));
+        out.chars.extend(bytes[at..at + plain].iter().map(|&b| char::from(b)));
+        out.spans.extend((at as u32..(at + plain) as u32).map(|k| (k, k + 1)));
         at += plain;
         let Some(c) = raw.get(at..limit).and_then(|rest| rest.chars().next()) else {
             break;

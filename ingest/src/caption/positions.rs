@@ -94,8 +94,28 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
 fn may_begin_place(c: char) -> bool {
     matches!(
         c,
-        '(' | '[' | 'l' | 'r' | 'u' | 't' | 'b' | 'm' | 'c' | 'f' | 's' | '1' | 'i'
-            | 'L' | 'R' | 'U' | 'T' | 'B' | 'M' | 'C' | 'F' | 'S' | 'I'
+        '(' | '['
+            | 'l'
+            | 'r'
+            | 'u'
+            | 't'
+            | 'b'
+            | 'm'
+            | 'c'
+            | 'f'
+            | 's'
+            | '1'
+            | 'i'
+            | 'L'
+            | 'R'
+            | 'U'
+            | 'T'
+            | 'B'
+            | 'M'
+            | 'C'
+            | 'F'
+            | 'S'
+            | 'I'
     )
 }
 

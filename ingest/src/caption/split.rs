@@ -111,7 +111,11 @@ pub fn split_lean(raw: &str, options: &SplitOptions) -> SplitCaption {
 }
 
 fn labels_of(block: &Block) -> Vec<&str> {
-    let mut labels: Vec<&str> = block.panels.iter().flat_map(|p| p.0.iter().map(String::as_str)).collect();
+    let mut labels: Vec<&str> = block
+        .panels
+        .iter()
+        .flat_map(|p| p.0.iter().map(String::as_str))
+        .collect();
     labels.sort_unstable();
     labels
 }

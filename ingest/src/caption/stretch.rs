@@ -4,7 +4,7 @@ use super::normalize::{Normalized, is_cjk};
 use super::start::{Head, skip_strays};
 
 /// One stretch of a caption in one language.
-pub(crate) struct Stretch {
+pub(super) struct Stretch {
     /// First character.
     pub from: usize,
     /// One past the last character.
@@ -27,7 +27,7 @@ pub(super) fn order(stretches: &[Stretch]) -> Vec<bool> {
 }
 
 /// Cuts a caption at its heads, and at a change of language that has no head.
-pub(crate) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
+pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
     let mut out = Vec::new();
     let mut push = |from: usize, to: usize, letters: &[u16]| {
         let cut = if n.has_cjk { language_change(n, from, to) } else { None };

@@ -208,7 +208,10 @@ pub fn legend(text: &str) -> &str {
         let sentence = sentence.as_bytes();
         let first = sentence.first().map_or(0, u8::to_ascii_lowercase);
         starts.iter().any(|w| {
-            w.as_bytes()[0] == first && sentence.get(..w.len()).is_some_and(|s| s.eq_ignore_ascii_case(w.as_bytes()))
+            w.as_bytes()[0] == first
+                && sentence
+                    .get(..w.len())
+                    .is_some_and(|s| s.eq_ignore_ascii_case(w.as_bytes()))
         })
     };
     for &(start, sentence) in found.iter().rev() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Outcome;
-use crate::caption::split::{SplitCaption, SplitOptions, SplitPanel, split_caption};
+use crate::caption::split::{SplitCaption, SplitOptions, SplitPanel, split_lean};
 
 /// Splits captions into one text per panel.
 #[derive(Debug, clap::Args)]
@@ -96,7 +96,7 @@ fn split_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Resul
                 let options = SplitOptions {
                     panels: line.panels.map(|p| p as usize),
                 };
-                let split = split_caption(&line.caption, &options);
+                let split = split_lean(&line.caption, &options);
                 serde_json::to_writer(&mut output, &answer(&line.id, &split))?;
             }
             Err(error) => {

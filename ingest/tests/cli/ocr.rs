@@ -39,3 +39,26 @@ fn a_missing_language_pack_stops_before_any_work() {
     let message = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert!(message.contains("apt-get install"), "{message}");
 }
+
+#[test]
+fn without_the_ocr_program_beside_it_the_command_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let lonely = folder.path().join("ingest");
+    let program = assert_cmd::cargo::cargo_bin("ingest");
+    // A link where the file system allows one: no program is open for writing while others start.
+    if std::fs::hard_link(&program, &lonely).is_err() {
+        std::fs::copy(&program, &lonely).unwrap();
+    }
+    let run = Command::new(&lonely).args(["ocr", "page.png"]).output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(told.contains("ingest-ocr") && told.contains("cargo build"), "{told}");
+    // What reads no image works alone.
+    let run = Command::new(&lonely)
+        .arg("split")
+        .write_stdin("{\"caption\": \"A. One. B. Two.\"}\n")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0));
+    assert!(String::from_utf8(run.stdout).unwrap().contains("\"labels\":[\"B\"]"));
+}
