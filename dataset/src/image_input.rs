@@ -287,8 +287,8 @@ fn scan_jpeg(bytes: &[u8]) -> JpegScan {
             }
             0xD9 => break,
             0xDA => {
-                // Entropy-coded data holds no FF D9 of its own.
-                scan.complete = bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+                // Entropy-coded data holds no FF D9 of its own; it mostly is at the very end.
+                scan.complete = bytes[at..].windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
                 break;
             }
             _ => {}

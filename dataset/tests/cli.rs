@@ -313,7 +313,10 @@ fn operations_keep_the_folder_valid_and_the_ledger_balanced() {
     ]);
     assert_eq!(
         (code, stdout.trim()),
-        (0, r#"{"pairs":1,"text":25,"labels":0,"unknown_ids":[]}"#)
+        (
+            0,
+            r#"{"pairs":1,"text":25,"labels":0,"unknown_ids":[],"unknown_sources":[],"unknown_licences":[]}"#
+        )
     );
     let report = valid();
     assert_eq!(report["rows"]["pairs"], 169);
@@ -323,6 +326,8 @@ fn operations_keep_the_folder_valid_and_the_ledger_balanced() {
     assert!(code == 0 && stdout.contains("taken down: asked"), "{stdout}");
     let (code, _, stderr) = run(&["takedown", path(&folder), "--id", "pair-none", "--reason", "x"]);
     assert!(code == 1 && stderr.contains("pair-none"));
+    let (code, _, stderr) = run(&["takedown", path(&folder), "--source", "bok1", "--reason", "x"]);
+    assert!(code == 1 && stderr.contains("no row has the source `bok1`"), "{stderr}");
 }
 
 #[test]
@@ -339,6 +344,10 @@ fn merge_and_diff_see_the_same_rows() {
     assert_eq!(stdout.lines().count(), 12);
     assert!(stderr.contains("12 added, 0 removed, 0 changed"), "{stderr}");
     let before = snapshot(Path::new(merged));
+    let empty = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(&["merge", path(&one), path(&empty), "--out", merged]);
+    assert!(code == 2 && stderr.contains("is no dataset folder"), "{stderr}");
+    assert_eq!(snapshot(Path::new(merged)), before);
     run(&["merge", path(&two), path(&one), "--out", merged]);
     let mut after = snapshot(Path::new(merged));
     // Merging the same rows again changes rows nowhere, and the ledger not at all.
@@ -382,6 +391,21 @@ fn twins_are_found_and_removed() {
     // Against a folder that holds all of it.
     let (code, stdout, _) = run(&["dedup", path(&folder), "--against", path(&folder), "--similar", "2"]);
     assert_eq!((code, stdout.lines().count()), (1, 5));
+    // A labelled image that is a pair's picture is a twin as well, and stays.
+    let mut label = dataset::testing::drawn_label("set", 1);
+    let pair = drawn_pair("book", 2);
+    (label.image.bytes, label.image_sha256) = (pair.image.bytes, pair.image_sha256);
+    let mut update = SourceUpdate::labels(folder.path(), "set").unwrap();
+    update.push_label(label).unwrap();
+    update.commit().unwrap();
+    let (code, stdout, _) = run(&["dedup", path(&folder), "--remove"]);
+    let twin: serde_json::Value = serde_json::from_str(stdout.trim()).unwrap();
+    assert_eq!((code, &twin["first"]), (1, &pair.id.into()));
+    assert_eq!(twin["same_captions"], false);
+    assert_eq!(
+        (&twin["first_table"], &twin["second_table"]),
+        (&"pairs".into(), &"labels".into())
+    );
 }
 
 #[test]

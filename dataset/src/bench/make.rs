@@ -1,5 +1,5 @@
-//! Generated pairs: noise pictures of 2 to 4 KiB and captions drawn from a
-//! short vocabulary. The same seed gives the same folder.
+//! Generated pairs: noise pictures of 2 to 4 KiB, or drawn photographs, and
+//! captions drawn from a short vocabulary. The same seed gives the same folder.
 
 use super::Measured;
 use crate::cost::Meter;
@@ -11,6 +11,7 @@ use crate::progress;
 use crate::record::{BoundingBox, ImageFile, PairRecord, ReviewStatus, content_id};
 use crate::shard::SHARD_BYTES;
 use crate::write::TableUpdate;
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
@@ -21,7 +22,7 @@ const BOOK: u64 = 25_000;
 /// Pairs that `bench add` brings.
 const ADDED: u64 = 1000;
 /// Pairs drawn side by side; bounds the memory.
-const CHUNK: u64 = 4096;
+const CHUNK: u64 = 512;
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(super) struct Random(pub u64);
@@ -42,7 +43,7 @@ impl Random {
 }
 
 /// Generates a folder of `rows` pairs.
-pub(super) fn make(out: &Path, rows: u64, seed: u64) -> Result<Measured> {
+pub(super) fn make(out: &Path, rows: u64, seed: u64, pictures: Pictures) -> Result<Measured> {
     if out.exists() {
         return Err(DatasetError::invalid(
             out.display().to_string(),
@@ -52,7 +53,7 @@ pub(super) fn make(out: &Path, rows: u64, seed: u64) -> Result<Measured> {
     let meter = Meter::start();
     let update = TableUpdate::open_whole(out)?;
     fill(update, "make", rows, meter, |number| {
-        pair(seed, number, &format!("book{}", 1 + number / BOOK))
+        pair(seed, number, &format!("book{}", 1 + number / BOOK), pictures)
     })
 }
 
@@ -60,7 +61,9 @@ pub(super) fn make(out: &Path, rows: u64, seed: u64) -> Result<Measured> {
 pub(super) fn add(folder: &Path, source: &str) -> Result<Measured> {
     let meter = Meter::start();
     let update = TableUpdate::open(folder, source)?;
-    fill(update, "add", ADDED, meter, |number| pair(u64::MAX, number, source))
+    fill(update, "add", ADDED, meter, |number| {
+        pair(u64::MAX, number, source, Pictures::Small)
+    })
 }
 
 fn fill(
@@ -234,15 +237,87 @@ fn sentence(random: &mut Random, words: &[&str], count: u64, between: &str) -> S
     text
 }
 
-fn pair(seed: u64, number: u64, source: &str) -> Result<PairRecord> {
-    let mut random = Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-    // 26 x 26 to 36 x 36 pixels of noise: 2.1 to 3.9 KiB.
-    let (width, height) = (26 + random.below(11) as u32, 26 + random.below(11) as u32);
-    let pixels: Vec<u8> = (0..width * height * 3).map(|_| random.next() as u8).collect();
+/// What the pictures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pictures {
+    /// PNG, 26 to 36 pixels a side, noise: 2.1 to 3.9 KiB.
+    Small,
+    /// JPEG, 1,000 to 2,000 pixels wide, like fundus photographs.
+    Photographs,
+}
+
+struct Picture {
+    bytes: Vec<u8>,
+    width: u32,
+    height: u32,
+    extension: &'static str,
+}
+
+fn picture(random: &mut Random, pictures: Pictures) -> Result<Picture> {
+    let failed = |e: image::ImageError| DatasetError::invalid("drawn picture", e.to_string());
     let mut bytes = Vec::with_capacity(4096);
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter)
-        .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
-        .map_err(|e| DatasetError::invalid("drawn picture", e.to_string()))?;
+    let (width, height, extension) = match pictures {
+        Pictures::Small => {
+            let (width, height) = (26 + random.below(11) as u32, 26 + random.below(11) as u32);
+            let pixels: Vec<u8> = (0..width * height * 3).map(|_| random.next() as u8).collect();
+            PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter)
+                .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+                .map_err(failed)?;
+            (width, height, "png")
+        }
+        Pictures::Photographs => {
+            let width = 1000 + random.below(1001) as u32;
+            let height = width * (70 + random.below(31) as u32) / 100;
+            let pixels = fundus(random, width, height);
+            JpegEncoder::new_with_quality(&mut bytes, 90)
+                .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+                .map_err(failed)?;
+            (width, height, "jpg")
+        }
+    };
+    Ok(Picture {
+        bytes,
+        width,
+        height,
+        extension,
+    })
+}
+
+/// An orange disc on black with a bright spot, darker waves for vessels, and noise.
+fn fundus(random: &mut Random, width: u32, height: u32) -> Vec<u8> {
+    let (half_width, half_height) = (f64::from(width) / 2.0, f64::from(height) / 2.0);
+    let spot = 0.3 + random.below(40) as f64 / 100.0;
+    let waves = 5.0 + random.below(6) as f64;
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for y in 0..height {
+        for x in 0..width {
+            let (across, down) = (
+                (f64::from(x) - half_width) / half_height,
+                (f64::from(y) - half_height) / half_height,
+            );
+            let radius = across.hypot(down);
+            let noise = (random.next() & 15) as f64 - 8.0;
+            let bright = 1.3 * (-40.0 * ((across - spot).powi(2) + down.powi(2))).exp();
+            let vessel = ((down + 0.1 * (across * 9.0).sin()) * waves).sin().abs().powf(0.2);
+            let light = if radius > 0.97 {
+                0.0
+            } else {
+                (1.0 - 0.5 * radius * radius) * (0.6 + 0.4 * vessel) + bright
+            };
+            pixels.extend([200.0, 100.0, 45.0].map(|tone| (tone * light + noise).clamp(0.0, 255.0) as u8));
+        }
+    }
+    pixels
+}
+
+fn pair(seed: u64, number: u64, source: &str, pictures: Pictures) -> Result<PairRecord> {
+    let mut random = Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+    let Picture {
+        bytes,
+        width,
+        height,
+        extension,
+    } = picture(&mut random, pictures)?;
     let in_book = number % BOOK;
     let figure = format!("{}-{}", 1 + in_book / 400, 1 + in_book % 400 / 4);
     let panel = ["A", "B", "C", "D"][(number % 4) as usize];
@@ -289,7 +364,7 @@ fn pair(seed: u64, number: u64, source: &str) -> Result<PairRecord> {
         image_sha256: sha256_hex(&bytes),
         licence: Some("CC0-1.0".to_owned()),
         image: ImageFile {
-            path: format!("{source}/fig{figure}-{panel}.png"),
+            path: format!("{source}/fig{figure}-{panel}.{extension}"),
             bytes,
         },
     })

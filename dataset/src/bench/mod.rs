@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Generate a folder of pairs with drawn pictures of 2 to 4 KiB and drawn captions
+    /// Generate a folder of pairs with drawn pictures and captions
     Make {
         /// Pairs
         #[arg(long, default_value_t = 100_000)]
@@ -26,6 +26,9 @@ pub(crate) enum Task {
         /// Another seed gives other pictures and captions
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// What the pictures are
+        #[arg(long, value_enum, default_value = "small")]
+        pictures: make::Pictures,
         /// A new folder
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
@@ -104,7 +107,12 @@ pub(crate) struct Measured {
 
 pub(crate) fn run(task: &Task) -> Result<Measured> {
     match task {
-        Task::Make { rows, seed, out } => make::make(out, *rows, *seed),
+        Task::Make {
+            rows,
+            seed,
+            pictures,
+            out,
+        } => make::make(out, *rows, *seed, *pictures),
         Task::Add { dataset, source } => make::add(dataset, source),
         Task::Read {
             dataset,
@@ -250,6 +258,7 @@ mod tests {
         let made = run(&Task::Make {
             rows: 450,
             seed: 3,
+            pictures: make::Pictures::Small,
             out: out.clone(),
         });
         assert_eq!(made.unwrap().rows, 450);
@@ -270,7 +279,23 @@ mod tests {
         for by in [By::Place, By::Id] {
             assert_eq!(random(&out, 20, 5, by, true).unwrap().rows, 20);
         }
-        let error = run(&Task::Make { rows: 1, seed: 1, out }).unwrap_err().to_string();
+        let photographs = folder.path().join("photographs");
+        let made = run(&Task::Make {
+            rows: 2,
+            seed: 3,
+            pictures: make::Pictures::Photographs,
+            out: photographs.clone(),
+        });
+        assert!(made.unwrap().bytes > 200_000);
+        let report = validate::validate(&photographs, validate::Options { pictures: true }).unwrap();
+        assert!(report.valid, "{report:?}");
+        let task = Task::Make {
+            rows: 1,
+            seed: 1,
+            pictures: make::Pictures::Small,
+            out,
+        };
+        let error = run(&task).unwrap_err().to_string();
         assert!(error.contains("new folder"), "{error}");
     }
 }

@@ -141,12 +141,12 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value = "pairs")]
         table: PictureTable,
     },
-    /// Find pictures that occur twice, byte for byte or to the eye
+    /// Find pictures that occur twice as pairs or labelled images, byte for byte or to the eye
     #[command(
         after_help = "Examples:\n  dataset dedup build/dataset\n  dataset dedup build/dataset --similar 4\n  \
         dataset dedup build/dataset --against build/test-set --similar 4\n  dataset dedup build/dataset --remove\n\n\
-        One JSON object a line for each twin. `--remove` takes away exact twins with the same captions only;\n\
-        the ledger then calls them `duplicate`. Exit code 1 when twins stay."
+        One JSON object a line for each twin. `--remove` takes away exact twins among the pairs with the same\n\
+        captions only; the ledger then calls them `duplicate`. Exit code 1 when twins stay."
     )]
     Dedup {
         /// The dataset folder

@@ -109,11 +109,12 @@ pub(super) fn execute(command: Command) -> Result<u8, DatasetError> {
                 licences: licence.into_iter().collect(),
             };
             let taken = takedown::takedown(&dataset, &selection, &reason)?;
-            for id in &taken.unknown_ids {
-                eprintln!("no row has the id {id}");
+            let not_found = taken.not_found();
+            for line in &not_found {
+                eprintln!("{line}");
             }
             emit_json(&taken)?;
-            Ok(if taken.unknown_ids.is_empty() { DONE } else { FOUND })
+            Ok(if not_found.is_empty() { DONE } else { FOUND })
         }
         Command::Export { dataset, form, out } => {
             let summary = export::export(&Dataset::open(&dataset)?, form, &out)?;

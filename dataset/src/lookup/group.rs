@@ -71,6 +71,11 @@ impl LeafPages {
             let page = plain(column.compression(), &header, stored)?;
             let number = u32::try_from(leaf.pages.len()).ok()?;
             let mut cursor = Cursor::new(&page);
+            leaf.values.reserve_exact(match header.kind {
+                PageKind::Data { .. } if header.kind.has_codes() => 0,
+                // No more values than bytes: the count in the header may lie.
+                _ => header.values.min(page.len()),
+            });
             if header.kind == PageKind::Dictionary {
                 for _ in 0..header.values {
                     leaf.values.push((number, cursor.value(width)?));

@@ -18,7 +18,8 @@ use index::IdIndex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowSelector;
 use parquet::bloom_filter::Sbbf;
-use row::{OpenGroup, RowOfPages, column_places};
+use row::{ColumnPlaces, OpenGroup, RowOfPages, column_places};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -140,7 +141,7 @@ struct OpenFile {
     id: usize,
     image: Option<usize>,
     /// Leaf columns by name, if all have the types of the format.
-    places: Option<HashMap<String, usize>>,
+    places: Option<ColumnPlaces>,
     /// Number of the first row of each row group, and of the end.
     starts: Vec<u64>,
     /// One bloom filter for each row group, read when first needed.
@@ -262,6 +263,7 @@ impl<R: Row> RowReader<R> {
             (Group::Pages(group), Some(places)) if place < group.rows() => R::from_cells(&RowOfPages {
                 group,
                 places,
+                hint: Cell::new(0),
                 at: place,
                 path,
             })?,

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::RowGroupMetaData;
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -107,9 +107,24 @@ fn page_of(
     Some((start, usize::try_from(pages[page].compressed_page_size).ok()?, range))
 }
 
-/// Leaf columns by name (lists by their own, struct children as `struct.child`),
-/// if every column that the file has is of the type that the format says.
-pub(super) fn column_places(file: &ParquetFile, table: Table) -> Option<HashMap<String, usize>> {
+/// Leaf columns by name (lists by their own, struct children as `struct.child`).
+pub(super) struct ColumnPlaces(Vec<String>);
+
+impl ColumnPlaces {
+    /// The leaf column of this name. `hint` is where to look first: records are
+    /// made in the order of the columns, so that the next one is nearly always there.
+    fn find(&self, name: &str, hint: &Cell<usize>) -> Option<usize> {
+        let start = hint.get().min(self.0.len());
+        let mut leaves = (start..self.0.len()).chain(0..start);
+        let found = leaves.find(|&leaf| self.0[leaf] == name)?;
+        hint.set(found + 1);
+        Some(found)
+    }
+}
+
+/// The places of the columns, if every column that the file has is of the type
+/// that the format says.
+pub(super) fn column_places(file: &ParquetFile, table: Table) -> Option<ColumnPlaces> {
     for field in columns(table) {
         if let Ok(found) = file.schema().field_with_name(field.name())
             && !same_type(found.data_type(), field.data_type())
@@ -121,14 +136,13 @@ pub(super) fn column_places(file: &ParquetFile, table: Table) -> Option<HashMap<
     let places = (0..schema.num_columns()).map(|leaf| {
         let column = schema.column(leaf);
         let parts = column.path().parts();
-        let name = if column.max_rep_level() > 0 {
+        if column.max_rep_level() > 0 {
             parts.first().cloned().unwrap_or_default()
         } else {
             parts.join(".")
-        };
-        (name, leaf)
+        }
     });
-    Some(places.collect())
+    Some(ColumnPlaces(places.collect()))
 }
 
 /// Equal but for the names of list items and for nullability.
@@ -148,14 +162,16 @@ fn same_type(found: &DataType, wanted: &DataType) -> bool {
 pub(super) struct RowOfPages<'a> {
     pub group: &'a OpenGroup,
     /// [`column_places`].
-    pub places: &'a HashMap<String, usize>,
+    pub places: &'a ColumnPlaces,
+    /// For [`ColumnPlaces::find`].
+    pub hint: Cell<usize>,
     pub at: usize,
     pub path: &'a Path,
 }
 
 impl<'a> RowOfPages<'a> {
     fn leaf(&self, column: &str) -> Option<&'a LeafPages> {
-        self.group.leaves.get(*self.places.get(column)?)?.as_ref()
+        self.group.leaves.get(self.places.find(column, &self.hint)?)?.as_ref()
     }
 
     fn four(&self, column: &str) -> Result<Option<[u8; 4]>> {
@@ -195,9 +211,13 @@ impl Cells for RowOfPages<'_> {
             .collect()
     }
 
-    fn bbox(&self, column: &str) -> Result<Option<BoundingBox>> {
-        let edge = |name: &str| self.int(&format!("{column}.{name}"));
-        let edges = (edge("x0")?, edge("y0")?, edge("x1")?, edge("y1")?);
+    fn panel_bbox(&self) -> Result<Option<BoundingBox>> {
+        let edges = (
+            self.int("panel_bbox.x0")?,
+            self.int("panel_bbox.y0")?,
+            self.int("panel_bbox.x1")?,
+            self.int("panel_bbox.y1")?,
+        );
         let (Some(x0), Some(y0), Some(x1), Some(y1)) = edges else {
             return Ok(None);
         };
@@ -215,7 +235,7 @@ impl Cells for RowOfPages<'_> {
     }
 
     fn has(&self, column: &str) -> bool {
-        self.places.contains_key(column)
+        self.places.find(column, &Cell::new(0)).is_some()
     }
 
     fn error(&self, column: &str, message: &str) -> DatasetError {

@@ -1,12 +1,14 @@
-//! Finds pictures that occur more than once: byte for byte, or to the eye
-//! (difference hash); within a folder, or between two.
+//! Finds pictures that occur more than once, as pairs or as labelled images: byte
+//! for byte, or to the eye (difference hash); within a folder, or between two.
 
 use super::{Fate, rewrite};
 use crate::error::Result;
 use crate::image_input::decode_rgb8;
 use crate::progress;
-use crate::read::{Columns, Dataset};
-use crate::record::PairRecord;
+use crate::read::{Columns, Dataset, Rows};
+use crate::record::{LabelRecord, PairRecord};
+use crate::rows::Row;
+use crate::schema::Table;
 use image_hasher::{HashAlg, HasherConfig, ImageHash};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -20,18 +22,24 @@ pub struct Twin {
     pub kind: &'static str,
     /// The row that was first.
     pub first: String,
+    /// Its table, `pairs` or `labels`.
+    pub first_table: &'static str,
     /// The row that repeats it.
     pub second: String,
+    /// Its table.
+    pub second_table: &'static str,
     /// Bits of 64 in which the difference hashes differ.
     pub distance: u32,
-    /// Whether both have the same captions.
+    /// Whether both have the same captions, or the same labels.
     pub same_captions: bool,
 }
 
 struct Picture {
+    table: &'static str,
     id: String,
     sha256: String,
-    captions: (Option<String>, Option<String>),
+    /// Captions, or categories and attributes.
+    words: Vec<String>,
     hash: Option<ImageHash>,
 }
 
@@ -57,46 +65,80 @@ fn parts(hash: &ImageHash, count: usize) -> Vec<(usize, Vec<bool>)> {
         .collect()
 }
 
+/// A row with a picture.
+trait Pictured: Row {
+    /// What is written about the picture, and its hash.
+    fn words_and_sha256(self) -> (Vec<String>, String);
+}
+
+impl Pictured for PairRecord {
+    fn words_and_sha256(self) -> (Vec<String>, String) {
+        let captions = [self.caption_en, self.caption_zh];
+        (captions.map(Option::unwrap_or_default).into(), self.image_sha256)
+    }
+}
+
+impl Pictured for LabelRecord {
+    fn words_and_sha256(self) -> (Vec<String>, String) {
+        let words = [self.categories.join("; "), self.attributes.join("; ")];
+        (words.into(), self.image_sha256)
+    }
+}
+
+/// The pictures of both tables, pairs first.
 fn pictures(dataset: &Dataset, similar: bool) -> Result<Vec<Picture>> {
     let columns = if similar {
         Columns::All
     } else {
         Columns::WithoutImageBytes
     };
+    let progress = progress::bar(None, "hashing pictures");
+    let mut found = Vec::new();
+    add_pictures(&mut found, dataset.pairs(columns)?, similar, &progress)?;
+    add_pictures(&mut found, dataset.labels(None, columns)?, similar, &progress)?;
+    progress.finish();
+    Ok(found)
+}
+
+fn add_pictures<R: Pictured>(
+    found: &mut Vec<Picture>,
+    mut rows: Rows<R>,
+    similar: bool,
+    progress: &progress::Progress,
+) -> Result<()> {
     let hasher = HasherConfig::new()
         .hash_alg(HashAlg::Gradient)
         .hash_size(8, 8)
         .to_hasher();
-    let progress = progress::bar(None, "hashing pictures");
-    let mut pictures = Vec::new();
-    let mut rows = dataset.pairs(columns)?;
     loop {
-        let chunk: Vec<PairRecord> = rows.by_ref().take(CHUNK).collect::<Result<_>>()?;
+        let chunk: Vec<R> = rows.by_ref().take(CHUNK).collect::<Result<_>>()?;
         if chunk.is_empty() {
-            break;
+            return Ok(());
         }
         progress.inc(chunk.len() as u64);
         let hashed: Vec<Picture> = chunk
             .into_par_iter()
             .map(|row| {
-                let decoded = similar
-                    .then(|| decode_rgb8(&row.image.bytes, &row.image.path).ok())
-                    .flatten();
+                let decoded = row
+                    .image()
+                    .filter(|_| similar)
+                    .and_then(|image| decode_rgb8(&image.bytes, &image.path).ok());
+                let id = row.id().to_owned();
+                let (words, sha256) = row.words_and_sha256();
                 Picture {
+                    table: R::TABLE.name(),
+                    id,
+                    sha256,
+                    words,
                     hash: decoded.map(|decoded| hasher.hash_image(&decoded.rgb)),
-                    id: row.id,
-                    sha256: row.image_sha256,
-                    captions: (row.caption_en, row.caption_zh),
                 }
             })
             .collect();
-        pictures.extend(hashed);
+        found.extend(hashed);
     }
-    progress.finish();
-    Ok(pictures)
 }
 
-/// Twins among the pairs of a folder; with `other`, between the two folders
+/// Twins among the pictures of a folder; with `other`, between the two folders
 /// (`first` is then a row of `other`). `similar` is the largest distance of
 /// difference hashes, or `None` for exact twins only.
 ///
@@ -124,9 +166,11 @@ fn twins(before: &[Picture], own: &[Picture], within: bool, similar: Option<u32>
         let twin = |first: &Picture, kind, distance| Twin {
             kind,
             first: first.id.clone(),
+            first_table: first.table,
             second: picture.id.clone(),
+            second_table: picture.table,
             distance,
-            same_captions: first.captions == picture.captions,
+            same_captions: first.table == picture.table && first.words == picture.words,
         };
         let first = exact
             .get(picture.sha256.as_str())
@@ -144,7 +188,7 @@ fn twins(before: &[Picture], own: &[Picture], within: bool, similar: Option<u32>
                 let close = parts.iter().filter_map(|part| by_part.get(part)).flatten();
                 let mut seen = HashSet::new();
                 let near = close
-                    .filter(|other| seen.insert(other.id.as_str()))
+                    .filter(|other| seen.insert((other.table, other.id.as_str())))
                     .filter_map(|other| {
                         let distance = other.hash.as_ref()?.dist(hash);
                         (distance <= limit).then_some((distance, *other))
@@ -166,16 +210,15 @@ fn twins(before: &[Picture], own: &[Picture], within: bool, similar: Option<u32>
     twins
 }
 
-/// Removes the second of exact twins with the same captions; the ledger calls
-/// them `duplicate`. Twins with other captions, and similar ones, stay: a
-/// person should decide. Returns how many rows went.
+/// Removes the second of exact twins among the pairs with the same captions; the
+/// ledger calls them `duplicate`. All other twins stay: a person should decide. Returns how many rows went.
 ///
 /// # Errors
 /// A file cannot be read or written; the folder is then as it was.
 pub fn remove_exact(folder: &Path, twins: &[Twin]) -> Result<u64> {
     let gone: HashMap<&str, &str> = twins
         .iter()
-        .filter(|twin| twin.kind == "exact" && twin.same_captions)
+        .filter(|twin| twin.kind == "exact" && twin.same_captions && twin.second_table == Table::Pairs.name())
         .map(|twin| (twin.second.as_str(), twin.first.as_str()))
         .collect();
     if gone.is_empty() {

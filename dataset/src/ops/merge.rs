@@ -1,11 +1,12 @@
 //! Merges dataset folders into one.
 
 use crate::edits::{append, read as read_edits};
-use crate::error::Result;
+use crate::error::{DatasetError, Result};
 use crate::ledger::{LEDGER_FILE, read_lines};
 use crate::read::{Columns, Dataset, Rows, table_files};
 use crate::record::{LabelRecord, PairRecord, TextRecord};
 use crate::rows::Row;
+use crate::schema::Table;
 use crate::shard::SHARD_BYTES;
 use crate::write::{CommitSummary, Editable, TableUpdate};
 use serde::Serialize;
@@ -33,10 +34,22 @@ pub fn merge(inputs: &[PathBuf], out: &Path) -> Result<MergeSummary> {
     // All inputs must be readable before anything is written.
     let inputs = inputs
         .iter()
-        .map(|path| Dataset::open(path))
+        .map(|path| {
+            let dataset = Dataset::open(path)?;
+            let has_rows = [Table::Pairs, Table::Text, Table::Labels]
+                .iter()
+                .any(|&table| dataset.files(table).is_ok_and(|files| !files.is_empty()));
+            if has_rows || path.join(LEDGER_FILE).is_file() {
+                return Ok(dataset);
+            }
+            Err(DatasetError::invalid(
+                path.display().to_string(),
+                "is no dataset folder: it has no rows in data/, text/ or labels/ and no ledger.jsonl",
+            ))
+        })
         .collect::<Result<Vec<_>>>()?;
     let mut summary = MergeSummary::default();
-    std::fs::create_dir_all(out).map_err(|e| crate::DatasetError::io(out, "create the folder", e))?;
+    std::fs::create_dir_all(out).map_err(|e| DatasetError::io(out, "create the folder", e))?;
     for input in &inputs {
         let known = read_edits(out)?.edits;
         for edit in input.edits()?.edits {

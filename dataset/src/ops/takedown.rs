@@ -31,6 +31,36 @@ pub struct Takedown {
     pub labels: u64,
     /// Ids that no row has.
     pub unknown_ids: Vec<String>,
+    /// Sources that no row has.
+    pub unknown_sources: Vec<String>,
+    /// Licences that no row has.
+    pub unknown_licences: Vec<String>,
+}
+
+impl Takedown {
+    /// What was asked for and is not there, one line each.
+    #[must_use]
+    pub fn not_found(&self) -> Vec<String> {
+        let kinds = [
+            ("id", &self.unknown_ids),
+            ("source", &self.unknown_sources),
+            ("licence", &self.unknown_licences),
+        ];
+        let lines = kinds.iter().flat_map(|(kind, names)| {
+            names
+                .iter()
+                .map(move |name| format!("no row has the {kind} `{name}`; nothing was taken down for it"))
+        });
+        lines.collect()
+    }
+}
+
+/// Ids, sources and licences of the selection that rows have.
+#[derive(Default)]
+struct Found {
+    ids: BTreeSet<String>,
+    sources: BTreeSet<String>,
+    licences: BTreeSet<String>,
 }
 
 /// Takes the selected rows down. Tables without such rows are not touched.
@@ -44,15 +74,18 @@ pub fn takedown(folder: &Path, selection: &Selection, reason: &str) -> Result<Ta
             "nothing is selected; give --id, --source or --licence",
         ));
     }
-    let mut found = BTreeSet::new();
+    let mut found = Found::default();
     let taken = Takedown {
         pairs: from_table::<PairRecord>(folder, selection, reason, &mut found)?,
         text: from_table::<TextRecord>(folder, selection, reason, &mut found)?,
         labels: from_table::<LabelRecord>(folder, selection, reason, &mut found)?,
-        unknown_ids: Vec::new(),
+        ..Takedown::default()
     };
+    let unknown = |asked: &BTreeSet<String>, found: &BTreeSet<String>| asked.difference(found).cloned().collect();
     Ok(Takedown {
-        unknown_ids: selection.ids.difference(&found).cloned().collect(),
+        unknown_ids: unknown(&selection.ids, &found.ids),
+        unknown_sources: unknown(&selection.sources, &found.sources),
+        unknown_licences: unknown(&selection.licences, &found.licences),
         ..taken
     })
 }
@@ -61,7 +94,7 @@ fn from_table<R: Row + Editable + Licensed>(
     folder: &Path,
     selection: &Selection,
     reason: &str,
-    found: &mut BTreeSet<String>,
+    found: &mut Found,
 ) -> Result<u64> {
     let selected = |row: &R| {
         selection.ids.contains(row.id())
@@ -77,7 +110,15 @@ fn from_table<R: Row + Editable + Licensed>(
         let row = row?;
         if selected(&row) {
             any = true;
-            found.insert(row.id().to_owned());
+            found.ids.insert(row.id().to_owned());
+            if !found.sources.contains(row.source()) {
+                found.sources.insert(row.source().to_owned());
+            }
+            if let Some(licence) = row.licence()
+                && !found.licences.contains(licence)
+            {
+                found.licences.insert(licence.to_owned());
+            }
         }
     }
     if !any {

@@ -10,7 +10,7 @@ pub trait Cells {
     fn int(&self, column: &str) -> Result<Option<i32>>;
     fn float(&self, column: &str) -> Result<Option<f32>>;
     fn texts(&self, column: &str) -> Result<Vec<String>>;
-    fn bbox(&self, column: &str) -> Result<Option<BoundingBox>>;
+    fn panel_bbox(&self) -> Result<Option<BoundingBox>>;
     /// The picture; bytes are empty when they were not read.
     fn image(&self) -> Result<ImageFile>;
     /// Whether the file has this column.

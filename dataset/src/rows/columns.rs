@@ -125,8 +125,8 @@ impl Cells for RowOfBatch<'_> {
         }))
     }
 
-    fn bbox(&self, column: &str) -> Result<Option<BoundingBox>> {
-        let edges = self.cell(column).and_then(|array| {
+    fn panel_bbox(&self) -> Result<Option<BoundingBox>> {
+        let edges = self.cell("panel_bbox").and_then(|array| {
             let array = array.as_struct();
             let edge = |child: usize| {
                 let edge = array.column(child).as_primitive::<Int32Type>();

@@ -168,11 +168,11 @@ impl Row for PairRecord {
 
     fn from_cells(cells: &impl Cells) -> Result<Self> {
         let id = cells.required("id")?.to_owned();
-        let status = match cells.text("review_status")? {
+        let status = |word: Option<&str>| match word {
             Some(word) => word
                 .parse::<ReviewStatus>()
-                .map_err(|message: String| cells.error(&format!("review_status, id {id}"), &message))?,
-            None => ReviewStatus::Auto,
+                .map_err(|message| cells.error(&format!("review_status, id {id}"), &message)),
+            None => Ok(ReviewStatus::Auto),
         };
         Ok(Self {
             image: cells.image()?,
@@ -187,14 +187,14 @@ impl Row for PairRecord {
             lang_original: cells.owned("lang_original")?,
             figure_no: cells.owned("figure_no")?,
             panel: cells.owned("panel")?,
-            panel_bbox: cells.bbox("panel_bbox")?,
+            panel_bbox: cells.panel_bbox()?,
             source_id: cells.owned("source_id")?.unwrap_or_default(),
             source_page: cells.owned("source_page")?,
             source_page_sha256: cells.owned("source_page_sha256")?,
             ocr_confidence: cells.float("ocr_confidence")?,
             pair_confidence: cells.float("pair_confidence")?,
             modality_confidence: cells.float("modality_confidence")?,
-            review_status: status,
+            review_status: status(cells.text("review_status")?)?,
             review_reasons: cells.texts("review_reasons")?,
             quality_flags: cells.texts("quality_flags")?,
             split: cells.owned("split")?.unwrap_or_else(|| "train".to_owned()),
