@@ -4,8 +4,12 @@
     python -m venv venv && venv/bin/pip install -r dataset/bench/requirements.txt
     target/release/dataset bench make --rows 100000 --out /tmp/small
     target/release/dataset bench make --rows 1000000 --out /tmp/million > /tmp/million.json
-    venv/bin/python dataset/bench/compare.py --small /tmp/small --million /tmp/million \
-        --made /tmp/million.json --out docs/dataset-performance.md
+    target/release/dataset bench make --rows 96 --pictures photographs --out /tmp/photographs
+    taskset -c 0 venv/bin/python dataset/bench/compare.py --small /tmp/small --million /tmp/million \
+        --made /tmp/million.json --photographs /tmp/photographs --out docs/dataset-performance.md
+
+`--part` runs some parts only; results of the others are kept in `compare-results.json`. The part `batches` needs
+`target/release/trainer`, and torch and torchvision (`--torch-python` names a Python that has them).
 
 Each measurement is repeated in turns (theirs, ours, theirs, ours, ...) and the best of each is kept, once by the clock
 and once by processor time: on a busy machine only the second is steady. A ratio above 1 means that `dataset` is faster.
@@ -15,6 +19,8 @@ import argparse
 import json
 import os
 import platform
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -120,6 +126,46 @@ def their_stats(folder):
     return timer, found["all"]["pairs"]
 
 
+def their_batches(folder, side, way):
+    """Batches of 16 x 3 x side x side in [0, 1], the longer side resized to `side`, zeros right and below."""
+    import io
+
+    import pyarrow.parquet as pq
+    import torch
+    from PIL import Image
+    from torchvision.io import ImageReadMode, decode_jpeg
+    from torchvision.transforms.v2 import functional as transform
+
+    torch.set_num_threads(1)
+    side = int(side)
+
+    def fitted(width, height):
+        return [max(1, int(length * side / max(width, height))) for length in (height, width)]
+
+    def prepared(picture):
+        if way == "pil":
+            picture = Image.open(io.BytesIO(picture)).convert("RGB")
+            picture = transform.resize(picture, fitted(*picture.size), antialias=True)
+            picture = transform.pil_to_tensor(picture)
+        else:
+            picture = decode_jpeg(torch.frombuffer(bytearray(picture), dtype=torch.uint8), mode=ImageReadMode.RGB)
+            picture = transform.resize(picture, fitted(picture.shape[2], picture.shape[1]), antialias=True)
+        picture = transform.to_dtype(picture, torch.float32, scale=True)
+        return torch.nn.functional.pad(picture, (0, side - picture.shape[2], 0, side - picture.shape[1]))
+
+    rows, batch = 0, []
+    with Timer() as timer:
+        for path in shards(folder):
+            for table in pq.ParquetFile(path).iter_batches(64, columns=["image"]):
+                for row in table.column("image").to_pylist():
+                    batch.append(prepared(row["bytes"]))
+                    rows += 1
+                    if len(batch) == 16:
+                        torch.stack(batch)
+                        batch = []
+    return timer, rows
+
+
 # Both sides.
 
 
@@ -137,13 +183,13 @@ def measured(command):
     return {**found, "whole": whole}
 
 
-def theirs(task, *arguments):
-    return [sys.executable, str(HERE), "--task", task, *map(str, arguments)]
+def theirs(task, *arguments, python=sys.executable):
+    return [python, str(HERE), "--task", task, *map(str, arguments)]
 
 
 def children_cpu():
-    times = os.times()
-    return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def side_by_side(repeats, their_command, our_command, whole=False):
@@ -187,10 +233,10 @@ def compare(options):
     for name, flags, columns in [("all columns", [], "all"), ("picture and captions", ["--few-columns"], "few")]:
         places = options.random
         command = [*ours, "bench", "random", small, "--rows", str(places), *flags]
-        best = side_by_side(2, theirs("random", small, places, columns), command)
+        best = side_by_side(repeats, theirs("random", small, places, columns), command)
         label = f"random rows, {name}, decoded: `datasets`"
         lines.append(row(label, places, best, 1e6 / places, "µs a row"))
-        found = [measured([*command, "--by", "id"]) for _ in range(2)]
+        found = [measured([*command, "--by", "id"]) for _ in range(repeats)]
         best[1] = [min(one[key] for one in found) for key in ("seconds", "cpu_seconds")]
         lines.append(row(f"the same, ours by id, theirs by number: {name}", places, best, 1e6 / places, "µs a row"))
     out = tempfile.mkdtemp(dir=Path(small).parent)
@@ -198,11 +244,32 @@ def compare(options):
     lines.append(row("`stats` and its pages, whole process: a pandas script", options.rows, best))
     for number, sql in enumerate(QUERIES):
         command = [*ours, "query", million, sql, "--cost"]
-        label = f"query {number + 1} on the metadata, first in a process: DuckDB"
+        if options.duckdb:
+            file = sql.replace("FROM pairs", f"FROM '{million}/pairs-metadata.parquet'")
+            best = side_by_side(repeats + 2, [options.duckdb, "-c", file], [*ours, "query", million, sql], whole=True)
+            label = f"query {number + 1}, whole process: DuckDB's own program"
+            lines.append(row(label, options.million_rows, best, 1e3, "ms"))
+        label = f"query {number + 1} without start and imports, first in a process: DuckDB"
         best = side_by_side(repeats + 2, theirs("query", million, number), command)
         lines.append(row(label, options.million_rows, best, 1e3, "ms"))
         best = side_by_side(repeats, theirs("query", million, number), command, whole=True)
         lines.append(row(f"query {number + 1}, whole process: Python with DuckDB", options.million_rows, best, 1e3, "ms"))
+    return lines
+
+
+def batches(options):
+    """The first pass over training pictures."""
+    lines = []
+    ways = {"pil": "PIL, as torchvision's folders load by default", "tensor": "`decode_jpeg` and tensors"}
+    for folder in options.photographs:
+        folder = str(Path(folder).resolve())
+        for side in (224, 512):
+            for way, name in ways.items():
+                ours = [options.trainer, "speed", "images", folder, "--image", str(side), "--rows", "100000"]
+                best = side_by_side(options.repeats, theirs("batches", folder, side, way, python=options.torch_python), ours)
+                rows = measured(ours)["rows"]
+                label = f"decode + resize to {side} px, batches of 16, {Path(folder).name}: torchvision, {name}"
+                lines.append(row(label, rows, best, 1e3 / rows, "ms a picture"))
     return lines
 
 
@@ -250,14 +317,24 @@ def used(options, lines, commands):
     return lines
 
 
-def versions():
+def versions(options):
     import datasets
     import duckdb
     import pandas
     import pyarrow
 
     names = [("pyarrow", pyarrow), ("datasets", datasets), ("pandas", pandas), ("DuckDB", duckdb)]
-    return ", ".join(f"{name} {module.__version__}" for name, module in names)
+    found = [f"{name} {module.__version__}" for name, module in names]
+    if options.duckdb:
+        own = subprocess.run([options.duckdb, "--version"], capture_output=True, text=True).stdout.split()
+        found.append(f"DuckDB's own program {own[0]}")
+    if options.photographs:
+        code = "import torchvision, PIL; print(torchvision.__version__, PIL.__version__)"
+        torchvision, pil = subprocess.run(
+            [options.torch_python, "-c", code], capture_output=True, text=True
+        ).stdout.split()
+        found.append(f"torchvision {torchvision} with Pillow {pil}")
+    return ", ".join(found)
 
 
 def main():
@@ -266,11 +343,15 @@ def main():
     parser.add_argument("--small", help="folder of `dataset bench make`")
     parser.add_argument("--million", help="a larger one, for queries and memory")
     parser.add_argument("--made", help="what `bench make` printed for the larger one")
+    parser.add_argument("--photographs", nargs="*", default=[], help="folders with photographs, for `batches`")
+    parser.add_argument("--duckdb", default=shutil.which("duckdb"), help="DuckDB's own program, if there is one")
+    parser.add_argument("--torch-python", default=sys.executable, help="Python with torch and torchvision")
+    parser.add_argument("--trainer", default=str(HERE.parents[2] / "target/release/trainer"))
     parser.add_argument("--program", default=str(HERE.parents[2] / "target/release/dataset"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--random", type=int, default=10_000, help="random rows")
     parser.add_argument(
-        "--part", nargs="*", default=["speed", "memory", "reading"], help="run these parts only; none: only write the page"
+        "--part", nargs="*", default=["speed", "batches", "memory", "reading"], help="run these parts only; none: only write the page"
     )
     parser.add_argument("--results", default="compare-results.json", help="keeps the parts between runs")
     parser.add_argument("--out", help="write the tables to this Markdown file")
@@ -280,7 +361,7 @@ def main():
         timer, rows = globals()[f"their_{task}"](*arguments)
         print(json.dumps({"rows": rows, "seconds": timer.clock, "cpu_seconds": timer.cpu}))
         return
-    options.program = str(Path(options.program).resolve())
+    options.program, options.trainer = (str(Path(path).resolve()) for path in (options.program, options.trainer))
     import pyarrow.parquet as pq
 
     count = lambda folder: sum(pq.ParquetFile(path).metadata.num_rows for path in shards(folder))
@@ -288,15 +369,15 @@ def main():
     results = Path(options.results)
     kept = json.loads(results.read_text()) if results.exists() else {}
     for part in options.part:
-        kept[part] = {"speed": compare, "memory": memory, "reading": reading}[part](options)
+        kept[part] = {"speed": compare, "batches": batches, "memory": memory, "reading": reading}[part](options)
         results.write_text(json.dumps(kept, indent=1))
-    speed = kept.get("speed", [])
+    speed = kept.get("speed", []) + kept.get("batches", [])
     used_lines = kept.get("memory", []) + kept.get("reading", [])
     load = os.getloadavg()[0]
     page = f"""# Speed and memory of `dataset`
 
 Written by `dataset/bench/compare.py`, whose head says how to repeat it. Generated folders, pictures of 2 to 4 KiB.
-Machine: {os.cpu_count()} processors ({platform.machine()}), load average at the end {load:.1f}. {versions()}.
+Machine: {os.cpu_count()} processors ({platform.machine()}), load average at the end {load:.1f}. {versions(options)}.
 Best of {options.repeats} repetitions in turns. Ratios above 1 mean that `dataset` is faster; on a busy machine the ratio of
 processor time is the steadier one.
 
@@ -307,6 +388,9 @@ processor time is the steadier one.
 {chr(10).join(speed)}
 
 Queries: {"; ".join(f"({number + 1}) `{sql}`" for number, sql in enumerate(QUERIES))}.
+
+"Whole process" counts everything from the start of the program. "Without start and imports" leaves out starting
+Python and loading DuckDB on their side and starting the program on ours, and nothing else.
 
 ## {options.million_rows:,} rows
 

@@ -1,6 +1,7 @@
 //! `trainer speed`: seconds and peak memory of a step on this machine.
 
 mod compare;
+mod images;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ Examples:
   trainer speed keepfit --image 512 --steps 2
   trainer speed embed --image 512 --batch 4
   trainer speed tokenizer --profile lite --image 64
+  trainer speed images DATASET --image 512
   trainer speed compare --python venv/bin/python --script ../shared/parity/torch_speed.py --core 1 \\
                         --out docs/performance.md
 
@@ -94,6 +96,8 @@ enum Case {
         #[arg(long, default_value_t = 4)]
         batch: usize,
     },
+    /// Batches of a dataset folder's pictures: read, decoded, resized, as planes of numbers
+    Images(images::Args),
     /// This program and PyTorch in turns, as a table in Markdown
     Compare(compare::Args),
     /// Training step of the image tokeniser
@@ -117,6 +121,10 @@ enum Case {
 pub fn run(args: &Args) -> Result<ExitCode> {
     if let Case::Compare(args) = &args.case {
         compare::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Case::Images(args) = &args.case {
+        images::run(args)?;
         return Ok(ExitCode::SUCCESS);
     }
     let device = device::select(&args.device)?;
@@ -171,7 +179,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 speed::keepfit(&device, sizes, steps, warmup)?,
             )
         }
-        Case::Compare(_) => return Ok(ExitCode::SUCCESS),
+        Case::Compare(_) | Case::Images(_) => return Ok(ExitCode::SUCCESS),
         Case::Embed { image, batch } => (
             "embed",
             *batch,

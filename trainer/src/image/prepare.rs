@@ -81,12 +81,18 @@ impl Prepared {
     pub fn write_planes(&self, size: usize, planes: &mut [f32]) {
         debug_assert_eq!(planes.len(), 3 * size * size);
         planes.fill(0.0);
-        for y in 0..self.height.min(size) {
-            for x in 0..self.width.min(size) {
-                let at = (y * self.width + x) * 3;
-                for channel in 0..3 {
-                    planes[(channel * size + y) * size + x] = f32::from(self.rgb[at + channel]) / 255.0;
-                }
+        let units: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
+        let (red, rest) = planes.split_at_mut(size * size);
+        let (green, blue) = rest.split_at_mut(size * size);
+        let rows = self.rgb.chunks_exact(self.width.max(1) * 3).take(self.height.min(size));
+        for (y, row) in rows.enumerate() {
+            let line = y * size..(y + 1) * size;
+            let (red, green, blue) = (&mut red[line.clone()], &mut green[line.clone()], &mut blue[line]);
+            let outputs = red.iter_mut().zip(green).zip(blue);
+            for (pixel, ((red, green), blue)) in row.chunks_exact(3).zip(outputs) {
+                *red = units[usize::from(pixel[0])];
+                *green = units[usize::from(pixel[1])];
+                *blue = units[usize::from(pixel[2])];
             }
         }
     }
