@@ -13,6 +13,11 @@ pub(super) fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Opt
         j = after;
     }
     let Some((atoms, end)) = group(n, j, to) else {
+        // `(1D)`: a speck or the bracket itself was read twice.
+        let doubled = matches!(n.at(j), '1' | 'l' | '|') && n.at(j + 1).is_ascii_uppercase();
+        if doubled && matches!(n.at(j + 2), ')' | ']') && j + 2 < to {
+            return Some(finish(n, (i, j + 3), Atoms::one(j + 1, 1), form, from, to, 0.6));
+        }
         // One odd character in brackets: a label that was misread.
         let odd = !n.at(j).is_ascii() || matches!(n.at(j), '@' | '?' | '|' | '!' | '<' | '(' | '£');
         if odd && matches!(n.at(j + 1), ')' | ']') && j + 1 < to {

@@ -75,6 +75,8 @@ pub struct Mark {
     pub follow: Follow,
     /// True when white space follows.
     pub spaced: bool,
+    /// True when a verb of Chinese captions follows (`（A）示出血`).
+    pub verb: bool,
     /// Price of a damaged wrapper (`(A〉`, `A .`).
     pub damage: f32,
     /// A remark inside the brackets, behind the label.
@@ -228,6 +230,12 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         return None;
     }
     if let Some(j) = panel_word(n, i).or_else(|| (n.at(i) == '图' && !n.at(i + 1).is_ascii_digit()).then_some(i + 1)) {
+        // `Panel (a): text`; photographs and images are what a label behind its text belongs to.
+        if n.at(j) == '(' && matches!(n.at(i), 'p' | 'P') && n.at(i + 3).eq_ignore_ascii_case(&'e') {
+            let mut mark = bracketed(n, j, from, to)?;
+            (mark.start, mark.boundary) = (i, boundary);
+            return Some(mark);
+        }
         let odd = || matches!(n.at(j + 1), ':' | '.' | ',').then(|| (Atoms::one(j, 1), j + 1));
         let (atoms, end) = group(n, j, to).or_else(odd).filter(|g| g.1 <= to)?;
         if n.at(end) == ')' && end < to {
@@ -293,7 +301,11 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     };
     let strict = !matches!(form, Form::Bare | Form::Glued | Form::Comma | Form::Pause);
     // `Macular hole A．彩照`: a foreign word before a label of a Chinese caption.
-    let before_chinese = boundary == Boundary::Word && strict && is_cjk(n.at(n.skip_space(end)));
+    let text = n.at(n.skip_space(end));
+    let before_chinese = boundary == Boundary::Word
+        && (strict && is_cjk(text)
+            || is_after_abbreviation(n, i, from)
+                && (is_cjk(text) && !GLUED_WORDS.contains(text) || text.is_ascii_uppercase()));
     let wanted = match boundary {
         Boundary::Word | Boundary::Reference => {
             before_chinese || form == Form::Close && damage == 0.0 && !inside_open_bracket(n, i, from)
@@ -310,6 +322,19 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         mark.boundary = Boundary::Space;
     }
     Some(mark)
+}
+
+/// `CRVO A 彩照 B FFA C OCT`: in a Chinese caption, a blank and an abbreviation in capitals stand before `i`.
+fn is_after_abbreviation(n: &Normalized, i: usize, from: usize) -> bool {
+    let mut k = i;
+    while k > from && n.before(k) == ' ' {
+        k -= 1;
+    }
+    let end = k;
+    while k > from && n.before(k).is_ascii_uppercase() {
+        k -= 1;
+    }
+    n.has_cjk && i - end == 1 && end >= k + 2 && !n.before(k).is_ascii_alphanumeric()
 }
 
 /// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
@@ -346,6 +371,7 @@ pub(super) fn finish(
         boundary: boundary(n, start, from),
         follow: follow(n, end, to),
         spaced: matches!(n.at(end), ' ' | '\n') || matches!(n.before(end), ' ' | '\n'),
+        verb: matches!(n.at(n.skip_space(end)), '示' | '显' | '可' | '见' | '呈' | '提') && end < to,
         damage,
         note: None,
     }

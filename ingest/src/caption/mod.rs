@@ -9,6 +9,7 @@
 mod brackets;
 mod candidates;
 pub mod context;
+mod entries;
 #[cfg(test)]
 mod grammar_tests;
 pub mod group;
@@ -21,3 +22,5 @@ pub mod split;
 pub mod start;
 mod stretch;
 mod text;
+#[cfg(test)]
+mod textbook_tests;

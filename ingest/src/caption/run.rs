@@ -316,7 +316,10 @@ fn after_points(mark: &Mark) -> f32 {
     }
     let before = match mark.boundary {
         Boundary::Word | Boundary::Cjk | Boundary::Space => 0.5,
-        Boundary::Comma | Boundary::Conjunction => -0.3,
+        Boundary::Comma => -0.3,
+        // `before (A) and after (B)` has words there, `(A) before and (B) after` none.
+        Boundary::Conjunction if matches!(mark.follow, Follow::Lower) => -0.6,
+        Boundary::Conjunction => -0.3,
         Boundary::Stop => -1.2,
         Boundary::Reference => -0.9,
         Boundary::Line => 0.0,
@@ -330,12 +333,14 @@ fn after_points(mark: &Mark) -> f32 {
         Follow::Lower => 0.0,
         Follow::Other => 0.0,
     };
-    (if matches!(mark.form, Form::Circled | Form::Note) {
+    let form = if matches!(mark.form, Form::Circled | Form::Note) {
         0.8
     } else {
         0.9
-    }) + before
-        + after
+    };
+    // `右眼彩照（A）示出血`: the words before the label are its subject.
+    let subject = mark.verb && matches!(mark.boundary, Boundary::Word | Boundary::Cjk | Boundary::Space);
+    form + before + after + if subject { 0.3 } else { 0.0 }
 }
 
 /// Where one label stands: by its own surroundings where they are clear, else as the run.

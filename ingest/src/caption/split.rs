@@ -1,13 +1,14 @@
 //! A caption into its panels: figure number, preface, and the words of every label.
 
+use super::entries::{after_texts, before_texts, mixed_texts};
 use super::labels::Family;
 use super::marks::scan;
-use super::normalize::{Normalized, is_cjk, normalize};
+use super::normalize::{Normalized, normalize};
 use super::positions::position_run;
 use super::run::{Context, Item, Mode, Run, best_run};
 use super::start::heads;
 use super::stretch::{Stretch, order, stretches};
-use super::text::{after_first_sentence, entry, entry_before_label, join, legend, words};
+use super::text::{after_first_sentence, entry, join, legend, words};
 
 /// What the caller knows about a caption.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,14 +55,14 @@ pub struct SplitPanel {
 
 /// One language of a caption, split.
 #[derive(Default)]
-struct Block {
-    chinese: bool,
-    preface: String,
+pub(super) struct Block {
+    pub chinese: bool,
+    pub preface: String,
     /// Closing words that belong to the whole figure: scale bars, magnification, abbreviations.
-    legend: String,
-    panels: Vec<(Vec<String>, String)>,
-    issues: Vec<String>,
-    doubt: f32,
+    pub legend: String,
+    pub panels: Vec<(Vec<String>, String)>,
+    pub issues: Vec<String>,
+    pub doubt: f32,
 }
 
 /// Splits a caption. Never fails and never panics: what cannot be told apart stays
@@ -287,21 +288,6 @@ fn pick(letters: Option<Run>, places: Option<Run>) -> Option<Run> {
     }
 }
 
-/// Texts that stand behind their labels. Labels without words of their own share the next words.
-fn before_texts(n: &Normalized, raw: &str, to: usize, run: &Run, block: &mut Block) {
-    let mut waiting: Vec<String> = Vec::new();
-    for (k, item) in run.items.iter().enumerate() {
-        let end = run.items.get(k + 1).map_or(to, |next| next.start);
-        let text = entry(n.raw_slice(raw, item.end, end));
-        waiting.extend(item.labels.iter().cloned());
-        let empty = text.chars().all(|c| !c.is_alphanumeric()) || text == "and";
-        if empty && k + 1 < run.items.len() {
-            continue;
-        }
-        block.panels.push((std::mem::take(&mut waiting), text));
-    }
-}
-
 /// True when the entries are members of one sentence (`(a) one, (b) two and (c) three.`): what
 /// follows that sentence speaks of the whole figure.
 fn is_one_sentence_list(n: &Normalized, raw: &str, run: &Run) -> bool {
@@ -311,122 +297,6 @@ fn is_one_sentence_list(n: &Normalized, raw: &str, run: &Run) -> bool {
             let open = !text.ends_with(['.', ';', ':']) || run.items.len() > 3 && text.ends_with(';');
             open && !text.contains(". ")
         })
-}
-
-/// Labels on either side of their texts (`(A) Photograph. Angiogram of the left (B) and right eye (C).`).
-/// Between a label before its text and one behind its text, the last sentence belongs to the second.
-fn mixed_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
-    let mut texts: Vec<String> = vec![String::new(); run.items.len()];
-    let mut common = String::new();
-    for k in 0..=run.items.len() {
-        let left = k.checked_sub(1).map(|k| &run.items[k]);
-        let right = run.items.get(k);
-        let (a, b) = (left.map_or(from, |i| i.end), right.map_or(to, |i| i.start));
-        let takes_right = right.is_some_and(|i| i.side == Mode::After);
-        let takes_left = left.is_some_and(|i| i.side == Mode::Before);
-        let cut = match (takes_left || k == 0, takes_right) {
-            (true, true) => sentence_start(n, a, b),
-            (true, false) => b,
-            (false, _) => a,
-        };
-        let (head, tail) = (n.raw_slice(raw, a, cut), n.raw_slice(raw, cut, b));
-        if k == 0 {
-            block.preface = words(head);
-        } else if takes_left {
-            texts[k - 1] = entry(head);
-        } else if !takes_right {
-            // Words behind a label that stands behind its text belong to the figure.
-            common = join(&common, &words(tail));
-        }
-        if takes_right {
-            texts[k] = entry_before_label(tail);
-        }
-    }
-    if common.chars().filter(|c| c.is_alphanumeric()).count() >= 3 {
-        block.legend = common;
-    }
-    let mut waiting: Vec<String> = Vec::new();
-    for (k, (item, text)) in run.items.iter().zip(texts).enumerate() {
-        waiting.extend(item.labels.iter().cloned());
-        let empty = text.chars().all(|c| !c.is_alphanumeric());
-        if empty && item.side == Mode::Before && k + 1 < run.items.len() {
-            continue;
-        }
-        match block.panels.last_mut() {
-            Some(last) if empty => last.0.append(&mut waiting),
-            _ => block.panels.push((std::mem::take(&mut waiting), text)),
-        }
-    }
-}
-
-/// Texts that stand before their labels. The first begins where its sentence begins.
-fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
-    let first = &run.items[0];
-    let sentence = sentence_start(n, from, first.start);
-    block.preface = words(n.raw_slice(raw, from, sentence));
-    let mut at = sentence;
-    for item in &run.items {
-        let mut text = entry_before_label(n.raw_slice(raw, at, item.start));
-        if let Some((a, b)) = item.note {
-            text = format!("{text} ({})", words(n.raw_slice(raw, a, b)));
-        }
-        at = item.end;
-        let empty = text.chars().all(|c| !c.is_alphanumeric());
-        match block.panels.last_mut() {
-            Some(last) if empty => last.0.extend(item.labels.iter().cloned()),
-            _ => block.panels.push((item.labels.clone(), text)),
-        }
-    }
-    let tail = words(n.raw_slice(raw, at, to));
-    if tail.chars().filter(|c| c.is_alphanumeric()).count() >= 3 {
-        // Words behind the last label belong to the figure as a whole.
-        for panel in &mut block.panels {
-            panel.1 = match tail.chars().next() {
-                Some(c) if is_cjk(c) => format!("{}{tail}", panel.1),
-                Some(c) if c.is_lowercase() => format!("{} {tail}", panel.1),
-                _ => join(&panel.1, &tail),
-            };
-        }
-    }
-}
-
-/// The start of the sentence that holds the character before `end`.
-fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
-    let mut i = end;
-    while i > from {
-        let c = n.before(i);
-        let here = match c {
-            '。' | '!' | '?' | '\n' => true,
-            '.' => {
-                let next = n.at(n.skip_space(i));
-                let spaced = matches!(n.at(i), ' ' | '\n') && n.skip_space(i) < end;
-                spaced
-                    && (next.is_uppercase() || is_cjk(next) || next.is_ascii_digit())
-                    && !is_abbreviation(n, i - 1, from)
-            }
-            ';' | ':' => true,
-            _ => false,
-        };
-        if here && n.skip_space(i) < end {
-            return i;
-        }
-        i -= 1;
-    }
-    from
-}
-
-/// True when the stop at `dot` belongs to an abbreviation: one letter, `Fig`, `vs`, `No`.
-fn is_abbreviation(n: &Normalized, dot: usize, from: usize) -> bool {
-    let mut k = dot;
-    while k > from && n.before(k).is_ascii_alphabetic() {
-        k -= 1;
-    }
-    let word: String = (k..dot).map(|i| n.at(i)).collect();
-    (word.len() == 1 && word.chars().all(|c| c.is_ascii_uppercase()))
-        || matches!(
-            word.as_str(),
-            "Fig" | "Figs" | "vs" | "No" | "Dr" | "cf" | "al" | "ca" | "approx"
-        )
 }
 
 fn note_doubts(run: &Run, panels: Option<usize>, block: &mut Block) {

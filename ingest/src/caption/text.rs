@@ -100,6 +100,9 @@ pub fn entry(raw: &str) -> String {
 /// [`entry`] for words that stand before their label.
 pub fn entry_before_label(raw: &str) -> String {
     let text = entry(raw);
+    if matches!(text.as_str(), "and" | "or" | "和" | "及" | "与") {
+        return String::new();
+    }
     for head in ["and ", "or ", "as well as ", "以及", "和", "及", "与"] {
         if let Some(rest) = text.strip_prefix(head) {
             return words(rest);
