@@ -112,10 +112,16 @@ pub(super) fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize),
             Some('，') => "，",
             _ => "",
         };
+        let goes_on = n.at(n.skip_space(at)).is_alphanumeric();
         for panel in &mut block.panels {
             panel.1 = match tail.chars().next() {
                 Some(c) if is_cjk(c) => [&panel.1, comma, tail.as_str()].concat(),
                 Some(c) if c.is_lowercase() => [&panel.1, comma.trim_end_matches('，'), " ", &tail].concat(),
+                // Nothing stands between: the words go on (`type 1 (A) and type 2 (B) CNV`).
+                Some(c) if goes_on && panel.1.ends_with(is_cjk) && c.is_alphanumeric() => {
+                    [&panel.1, tail.as_str()].concat()
+                }
+                Some(c) if goes_on && c.is_alphanumeric() => [&panel.1, " ", tail.as_str()].concat(),
                 _ => join(&panel.1, &tail),
             };
         }

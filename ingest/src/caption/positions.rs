@@ -64,7 +64,8 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
             break;
         }
         let c = n.at(i);
-        let found = if is_cjk(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
+        let place = |c: char| c == '第' || direction(c).is_some();
+        let found = if is_cjk(c) && place(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
         } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() && may_be_place(n, i) {
             let continued = places
@@ -122,13 +123,22 @@ fn may_begin_place(c: char) -> bool {
 /// Letters of the longest place word.
 const LONGEST_PLACE: usize = 7;
 
-/// A quick look at the word at `i`: no place word is longer than seven letters or shorter than three.
+/// A quick look at the length of the word at `i`: few words are as long as the place words of their letter.
 fn may_be_place(n: &Normalized, i: usize) -> bool {
     let letters = n.slice(i, i + LONGEST_PLACE + 1);
     let ends = letters.iter().position(|c| !c.is_ascii_alphanumeric());
     ends.map_or(letters.len() <= LONGEST_PLACE, |end| {
         // `[` and `(` stand before the word; a letter that OCR took for another script does not end it.
-        end == 0 || end >= 3 || !letters[end].is_ascii()
+        let length = match letters[0].to_ascii_lowercase() {
+            'l' | '1' | 'i' => matches!(end, 4 | 5),
+            'r' | 'u' => end == 5,
+            't' => matches!(end, 3 | 5),
+            'b' | 'm' | 's' => end == 6,
+            'c' => matches!(end, 6 | 7),
+            'f' => matches!(end, 3 | 5 | 6),
+            _ => true,
+        };
+        end == 0 || length || !letters[end].is_ascii()
     })
 }
 

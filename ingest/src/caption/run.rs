@@ -303,6 +303,8 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
             0.3
         }
         (Form::Paren | Form::Bracket | Form::Close, Form::Paren | Form::Bracket | Form::Close) => 0.2,
+        // `A1彩照 A2 FFA`: a label before Chinese words needs no blank.
+        (Form::Bare | Form::Glued, Form::Bare | Form::Glued) => 0.2,
         (Form::Bare | Form::Glued, _) => 0.7,
         _ => 0.6,
     };

@@ -39,7 +39,9 @@ pub struct Head {
 
 const ENGLISH_WORDS: [&str; 8] = ["figures", "figure", "plates", "plate", "figs", "fig", "photo", "image"];
 /// What OCR makes of 图.
-const FIGURE_SHAPES: &str = "图圖阁罗园国囹圈冈回";
+fn figure_shape(c: char) -> bool {
+    matches!(c, '图' | '圖' | '阁' | '罗' | '园' | '国' | '囹' | '圈' | '冈' | '回')
+}
 /// Chinese words after a number that make the line running text.
 const ZH_RUNNING: [&str; 17] = [
     "所示", "示)", "显示", "可见", "可以", "为例", "和图", "与图", "及图", "至图", "中,", "中的", "中可", ")", "。",
@@ -113,7 +115,9 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     let mut i = from;
     while i < n.len() {
-        i = n.find(i, n.len(), |c| matches!(c, 'F' | 'f' | 'P' | 'p') || !c.is_ascii());
+        i = n.find(i, n.len(), |c| {
+            matches!(c, 'F' | 'f' | 'P' | 'p' | '附' | '彩' | '插') || figure_shape(c)
+        });
         if head_may_start(n, i) && head_word(n, i).is_some() {
             let here = boundary(n, i, 0);
             let open = matches!(here, Boundary::Stop | Boundary::Line)
@@ -162,12 +166,12 @@ pub fn skip_strays(n: &Normalized, from: usize) -> usize {
 
 /// True where a further head may start: a quick look before [`head_word`].
 fn head_may_start(n: &Normalized, i: usize) -> bool {
-    let second = |letters: &str| letters.contains(n.at(i + 1).to_ascii_lowercase());
+    let second = n.at(i + 1);
     let word = match n.at(i) {
-        'F' | 'f' => second("il1!|"),
-        'P' | 'p' => second("lh"),
+        'F' | 'f' => matches!(second, 'i' | 'I' | 'l' | 'L' | '1' | '!' | '|'),
+        'P' | 'p' => matches!(second, 'l' | 'L' | 'h' | 'H'),
         '图' | '附' | '彩' | '插' | '圖' => true,
-        c => !c.is_ascii() && n.before(i) == '\n' && FIGURE_SHAPES.contains(c),
+        c => !c.is_ascii() && n.before(i) == '\n' && figure_shape(c),
     };
     word && !n.before(i).is_ascii_alphanumeric()
 }
@@ -231,7 +235,7 @@ fn parse(n: &Normalized, i: usize, word_needed: bool) -> Option<Head> {
 /// The place after a head word at `i`, and whether it is Chinese.
 fn head_word(n: &Normalized, i: usize) -> Option<(usize, bool)> {
     let c = n.at(i);
-    if FIGURE_SHAPES.contains(c) {
+    if figure_shape(c) {
         return Some((i + 1, true));
     }
     if matches!(c, '附' | '彩' | '插' | '组') {
@@ -245,8 +249,9 @@ fn head_word(n: &Normalized, i: usize) -> Option<(usize, bool)> {
         return None;
     }
     let mut at = i;
+    let prefixed = matches!(c, 's' | 'S' | 'o' | 'O' | 'e' | 'E');
     for prefix in ["supplementary ", "supplemental ", "online ", "extended data "] {
-        if same_word(n, i, prefix) {
+        if prefixed && same_word(n, i, prefix) {
             at = i + prefix.chars().count();
         }
     }
@@ -277,17 +282,20 @@ fn head_word(n: &Normalized, i: usize) -> Option<(usize, bool)> {
 /// Compares with a lower-case word, forgiving the usual misreadings (l, 1 for i; q, 9 for g).
 fn same_word(n: &Normalized, i: usize, word: &str) -> bool {
     let mut misread = 0;
-    for (k, want) in word.chars().enumerate() {
+    for (k, want) in word.bytes().map(char::from).enumerate() {
         let c = n.at(i + k).to_ascii_lowercase();
         if c == want {
             continue;
+        }
+        if k == 0 {
+            return false;
         }
         let close = matches!(
             (want, c),
             ('i', '1' | 'l' | '!' | '|') | ('g', 'q' | '9') | ('u', 'n' | 'v') | ('e', 'c' | 'o') | ('r', 't')
         );
         misread += 1;
-        if !close || misread > 1 || k == 0 {
+        if !close || misread > 1 {
             return false;
         }
     }

@@ -161,11 +161,31 @@ fn chinese_atlases() {
         ),
         (
             "图16-1 黄斑裂孔术前(A)、术后(B)OCT像",
-            "A=黄斑裂孔术前。OCT像|B=术后。OCT像",
+            "A=黄斑裂孔术前OCT像|B=术后OCT像",
         ),
         (
             "图16-2 视网膜血管瘤。右眼眼底彩照（A）示颞侧红色瘤体；FFA（B）示早期强荧光；OCT（C）示视网膜下积液",
             "视网膜血管瘤 :: A=右眼眼底彩照示颞侧红色瘤体|B=FFA示早期强荧光|C=OCT示视网膜下积液",
+        ),
+        (
+            "图17-1 视网膜色素变性 A～D 彩照 E 视野",
+            "视网膜色素变性 :: A,B,C,D=彩照|E=视野",
+        ),
+        (
+            "图17-2 糖网 A1彩照 A2 FFA B1彩照 B2 FFA",
+            "糖网 :: A1=彩照|A2=FFA|B1=彩照|B2=FFA",
+        ),
+        (
+            "图17-3 右眼CRAO。a．发病2小时；b．发病1周；c．ERG b波下降",
+            "右眼CRAO :: A=发病2小时|B=发病1周|C=ERG b波下降",
+        ),
+        (
+            "图17-4 DR。A 彩照：微血管瘤；B FFA：无灌注区；C OCT：DME",
+            "DR :: A=彩照：微血管瘤|B=FFA：无灌注区|C=OCT：DME",
+        ),
+        (
+            "图17-5 病例1（A、B）、病例2（C、D）治疗前后OCT",
+            "A,B=病例1治疗前后OCT|C,D=病例2治疗前后OCT",
         ),
         (
             "图16-3 右眼彩照（A）示视盘水肿，左眼彩照（B）示正常",
@@ -344,6 +364,26 @@ fn english_books_and_journals() {
         (
             "Figure 36. Late-phase angiogram (A) and OCT (B) of the right eye.",
             "A=Late-phase angiogram of the right eye|B=OCT of the right eye",
+        ),
+        (
+            "Fig. 41 a, b: Color fundus photographs; c: FFA; d: ICGA.",
+            "A,B=Color fundus photographs|C=FFA|D=ICGA",
+        ),
+        (
+            "Figure 42 | Choroidal melanoma. a | Fundus. b | Ultrasound.",
+            "Choroidal melanoma :: A=Fundus|B=Ultrasound",
+        ),
+        (
+            "Figure 43. Fundus of (a) right and (b) left eye.",
+            "Fundus of :: A=right|B=left eye",
+        ),
+        (
+            "Fig. 44 Fundus photos: right eye (left panel), left eye (right panel).",
+            "Fundus photos :: left panel=right eye|right panel=left eye",
+        ),
+        (
+            "Figure 45. Fluorescein angiogram (FA) of type 1 (A) and type 2 (B) CNV.",
+            "A=Fluorescein angiogram (FA) of type 1 CNV|B=type 2 CNV",
         ),
     ]);
 }
