@@ -7,7 +7,9 @@
 //! [`training`]`(device)`, a model that only embeds on the plain device.
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
+
+use crate::model::precision::Precision;
 
 /// Device named on the command line: `cpu`, `wgpu` (the best adapter) or `wgpu:N` (the N-th discrete GPU).
 /// `cpu:N` is the CPU too; several of them share work as [`select_several`] says.
@@ -63,6 +65,37 @@ pub fn check_names(names: &str) -> Result<Vec<&str>> {
         }
     }
     Ok(list)
+}
+
+/// Refuses a precision that no device of that name has, before anything is opened.
+///
+/// # Errors
+/// bf16 on the CPU.
+pub fn may_compute_in(names: &str, precision: Precision) -> Result<()> {
+    if precision == Precision::Bf16 && check_names(names)?.iter().any(|name| name.starts_with("cpu")) {
+        bail!(
+            "key `precision` is bf16, but device {names} computes in f32; set precision to f32, or take a graphics card \
+             that computes in bf16"
+        );
+    }
+    Ok(())
+}
+
+/// Asks each device whether it computes in `precision`.
+///
+/// # Errors
+/// Names the device that does not, and the remedy.
+pub fn computes_in(devices: &[Device], names: &str, precision: Precision) -> Result<()> {
+    may_compute_in(names, precision)?;
+    for (device, name) in devices.iter().zip(check_names(names)?) {
+        if precision == Precision::Bf16 && !device.supports_dtype(FloatDType::BF16) {
+            bail!(
+                "key `precision` is bf16, but device {name} says that it does not compute in it (Vulkan has bf16 for \
+                 storage and dot products, not for arithmetic); set precision to f32"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The same device with gradient recording, for models that are trained.

@@ -2,16 +2,19 @@
 //!
 //! The cases mirror the reference's `torch_speed.py`, so the two can be run side by side.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use rayon::prelude::*;
 
 use crate::{
+    image::prepare::prepare,
     loss::{ibq, mlm},
     model::{
         autoencoder::{Autoencoder, AutoencoderConfig},
@@ -112,12 +115,20 @@ fn normal_quantile(p: f64) -> f64 {
 }
 
 /// Masked language modelling with BERT-base; `lengths`: real tokens of each row.
-pub fn mlm(device: &Device, layers: usize, lengths: &[usize], steps: usize, warmup: usize) -> Result<Vec<Timing>> {
+pub fn mlm(
+    device: &Device,
+    layers: usize,
+    lengths: &[usize],
+    checkpointing: bool,
+    steps: usize,
+    warmup: usize,
+) -> Result<Vec<Timing>> {
     let config = TextConfig {
         num_hidden_layers: layers,
         ..TextConfig::bert_base()
     };
     let mut model = MaskedLm::init(&config, &mut Init::new(0, &crate::device::training(device)));
+    model.bert.set_checkpointing(checkpointing);
     let mut optimizer = AdamW::new(AdamWConfig {
         betas: [0.9, 0.999],
         eps: 1e-8,
@@ -173,6 +184,8 @@ pub struct JointSizes {
     pub codes: usize,
     /// Codebook width.
     pub code_dim: usize,
+    /// Layers are computed again in the backward pass.
+    pub checkpointing: bool,
 }
 
 /// The joint training step, ResNet50 and BERT-base.
@@ -187,8 +200,13 @@ pub fn keepfit(device: &Device, sizes: JointSizes, steps: usize, warmup: usize) 
         code_dim: sizes.code_dim,
         tau: None,
         conv_kernel: 1,
+        learn_tau: false,
+        tied: false,
+        summary: Default::default(),
+        positions: 0,
     });
     let mut model = KeepFitModel::init(&config, 0, &crate::device::training(device))?;
+    model.set_checkpointing(sizes.checkpointing);
     let mut optimizer = AdamW::new(AdamWConfig {
         betas: [0.9, 0.999],
         eps: 1e-8,
@@ -246,6 +264,67 @@ pub fn embed(device: &Device, image: usize, batch: usize, steps: usize, warmup: 
         encoded.projected.try_into_data()?;
         Ok(())
     })
+}
+
+/// The same from files: a step reads, decodes, fits and embeds `batch` of `files`, in turn.
+///
+/// # Errors
+/// A file cannot be read or decoded.
+pub fn embed_files(
+    device: &Device,
+    files: &[PathBuf],
+    image: usize,
+    batch: usize,
+    steps: usize,
+    warmup: usize,
+) -> Result<Vec<Timing>> {
+    let mut init = Init::new(0, device);
+    let tower = VisionTower::init(&VisionConfig::resnet50(), &BatchNormConfig::default(), 512, &mut init);
+    let mut next = files.iter().cycle();
+    let plane = 3 * image * image;
+    timed(steps, warmup, || {
+        let names: Vec<&PathBuf> = next.by_ref().take(batch).collect();
+        let mut planes = vec![0.0; names.len() * plane];
+        planes
+            .par_chunks_mut(plane)
+            .zip(&names)
+            .try_for_each(|(planes, name)| {
+                let bytes = std::fs::read(name).with_context(|| name.display().to_string())?;
+                let decoded = dataset::image_input::decode_rgb8(&bytes, &name.to_string_lossy())?;
+                prepare(&decoded.rgb, image)?.write_planes(image, planes);
+                anyhow::Ok(())
+            })?;
+        let images = from_vec(planes, [names.len(), 3, image, image], device);
+        let (_, encoded) = tower.forward(images, &mut BatchStats::Running);
+        encoded.projected.try_into_data()?;
+        Ok(())
+    })
+}
+
+/// Draws `count` JPEG files of 1600 × 1200 pixels like photographs of an eye's fundus into `folder`.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn draw_files(folder: &Path, count: usize) -> Result<()> {
+    const SIZE: (u32, u32) = (1600, 1200);
+    for number in 0..count {
+        let mut rng = ChaCha8Rng::seed_from_u64(number as u64);
+        let picture = image::RgbImage::from_fn(SIZE.0, SIZE.1, |x, y| {
+            let (dx, dy) = (f64::from(x) - 800.0, f64::from(y) - 600.0);
+            if dx.hypot(dy) > 580.0 {
+                return image::Rgb([0; 3]);
+            }
+            let vessel = ((dx * 0.013 + (dy * 0.02).sin() * 2.0 + number as f64).sin() * 40.0).abs();
+            let noise = f64::from(rng.next_u32() % 12);
+            image::Rgb(
+                [200.0 - vessel + noise, 90.0 - vessel * 0.8 + noise, 40.0 + noise].map(|v| v.clamp(0.0, 255.0) as u8),
+            )
+        });
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Jpeg)?;
+        dataset::fs::write_atomic(&folder.join(format!("{number:03}.jpg")), &bytes.into_inner())?;
+    }
+    Ok(())
 }
 
 /// A training step of the image tokeniser.

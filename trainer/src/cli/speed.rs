@@ -3,6 +3,7 @@
 mod compare;
 mod images;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -17,11 +18,14 @@ use crate::{device, model::autoencoder::AutoencoderConfig, speed};
 Examples:
   trainer speed mlm --batch 8 --max-length 128
   trainer speed keepfit --image 512 --steps 2
+  trainer speed keepfit --image 224 --checkpointing
   trainer speed embed --image 512 --batch 4
+  trainer speed embed-files --images photographs --image 512
   trainer speed tokenizer --profile lite --image 64
   trainer speed images DATASET --image 512
   trainer speed compare --python venv/bin/python --script ../shared/parity/torch_speed.py --core 1 \\
                         --out docs/performance.md
+  trainer speed compare --cases keepfit-224 --rounds 1 --core 1 --script ... --out docs/performance.md
 
 One JSON line: seconds_per_step is the median of the steps after the warm-up, peak_rss_mib the highest
 memory of the process. Weights and inputs are random; sizes are ResNet50 and BERT-base.")]
@@ -56,6 +60,9 @@ enum Case {
         /// Longest row in tokens
         #[arg(long, default_value_t = 128)]
         max_length: usize,
+        /// Compute layers again in the backward pass instead of keeping their inner values
+        #[arg(long)]
+        checkpointing: bool,
         /// Real tokens of each row; default: caption-like lengths
         #[arg(long, value_delimiter = ',')]
         lengths: Vec<usize>,
@@ -80,6 +87,9 @@ enum Case {
         /// BERT layers
         #[arg(long, default_value_t = 12)]
         layers: usize,
+        /// Compute layers again in the backward pass instead of keeping their inner values
+        #[arg(long)]
+        checkpointing: bool,
         /// Codebook rows
         #[arg(long, default_value_t = 16384)]
         codes: usize,
@@ -98,6 +108,18 @@ enum Case {
     },
     /// Batches of a dataset folder's pictures: read, decoded, resized, as planes of numbers
     Images(images::Args),
+    /// Image embedding from JPEG files, ResNet50: reading, decoding and fitting included
+    EmbedFiles {
+        /// Folder of images
+        #[arg(long)]
+        images: PathBuf,
+        /// Image side in pixels
+        #[arg(long, default_value_t = 512)]
+        image: usize,
+        /// Images a step
+        #[arg(long, default_value_t = 4)]
+        batch: usize,
+    },
     /// This program and PyTorch in turns, as a table in Markdown
     Compare(compare::Args),
     /// Training step of the image tokeniser
@@ -135,6 +157,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             max_length,
             lengths,
             layers,
+            checkpointing,
         } => {
             let given = !lengths.is_empty();
             let lengths = if given {
@@ -149,7 +172,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 "mlm",
                 lengths.len(),
                 Some(lengths.iter().sum::<usize>()),
-                speed::mlm(&device, *layers, &lengths, steps, warmup)?,
+                speed::mlm(&device, *layers, &lengths, *checkpointing, steps, warmup)?,
             )
         }
         Case::Keepfit {
@@ -160,6 +183,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             layers,
             codes,
             code_dim,
+            checkpointing,
         } => {
             let (image, public, pairs, tokens, layers, codes, code_dim) =
                 (*image, *public, *mm, *length, *layers, *codes, *code_dim);
@@ -171,6 +195,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 layers,
                 codes,
                 code_dim,
+                checkpointing: *checkpointing,
             };
             (
                 "keepfit",
@@ -186,6 +211,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             None,
             speed::embed(&device, *image, *batch, steps, warmup)?,
         ),
+        Case::EmbedFiles { images, image, batch } => {
+            let files: Vec<PathBuf> = super::embed::list_files(images)?
+                .iter()
+                .map(|name| images.join(name))
+                .collect();
+            (
+                "embed-files",
+                *batch,
+                None,
+                speed::embed_files(&device, &files, *image, *batch, steps, warmup)?,
+            )
+        }
         Case::Tokenizer { image, batch, profile } => {
             let config = match profile {
                 Profile::Tiny => AutoencoderConfig::tiny(),

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{StageConfig, has_datasets, in_range};
-use crate::stage::best::Best;
+use super::shared::{place_of_a_run, training_keys};
+use super::{StageConfig, in_range};
 
 /// Everything that decides an IBQ codebook run (Section IV-C.3 and the IBQ paper).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,7 +171,7 @@ impl StageConfig for CodebookConfig {
     const KIND: &'static str = "codebook";
 
     fn check(&self) -> Result<()> {
-        has_datasets(&self.datasets)?;
+        training_keys!(self).check()?;
         if !self.pairs && self.label_sets.is_empty() {
             bail!("`pairs` is false and `label_sets` is empty, so there are no images; set one of them");
         }
@@ -190,8 +190,6 @@ impl StageConfig for CodebookConfig {
         in_range("codes", self.codes, 2, 1 << 20)?;
         in_range("code_dim", self.code_dim, 2, 4096)?;
         in_range("batch", self.batch, 1, 1 << 16)?;
-        in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("beta1", self.beta1, 0.0, 0.9999)?;
         in_range("beta2", self.beta2, 0.0, 0.999_999)?;
         in_range("commitment", self.commitment, 0.0, 1e6)?;
@@ -225,35 +223,12 @@ impl StageConfig for CodebookConfig {
             );
         }
         in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
-        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
         in_range("ema", self.ema, 0.0, 0.999_999)?;
-        in_range("heldout", self.heldout, 0.0, 0.9)?;
         in_range("grid", self.grid, 1, 64)?;
-        Best::parse(&self.best)?;
-        in_range("skip_nonfinite", self.skip_nonfinite, 0, 1_000_000)?;
-        in_range("keep_last", self.keep_last, 1, 1000)?;
-        in_range("workers", self.workers, 1, 256)
+        Ok(())
     }
 
-    fn datasets(&self) -> &[String] {
-        &self.datasets
-    }
-
-    fn out(&self) -> &str {
-        &self.out
-    }
-
-    fn set_out(&mut self, out: &str) {
-        out.clone_into(&mut self.out);
-    }
-
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    fn set_device(&mut self, device: &str) {
-        device.clone_into(&mut self.device);
-    }
+    place_of_a_run!();
 
     fn essence(&self) -> Self {
         CodebookConfig {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::leakage::OnLeak;
 use crate::loss::knowledge::Reduction;
-use crate::model::keepfit::Stop;
+use crate::model::keepfit::{Stop, Summary};
+use crate::model::precision::Precision;
 use crate::model::towers::Pool;
 use crate::text::prompt::LabelStyle;
 
@@ -88,6 +89,12 @@ pub struct KeepfitConfig {
     pub appearance_kernel: usize,
     /// Temperature of eq. 18; 0 means √(d/H).
     pub appearance_tau: f64,
+    /// Train the temperature of eq. 18, starting at `appearance_tau`.
+    pub appearance_tau_learnt: bool,
+    /// Take W_V and W_O of the semantic branch in the appearance branch too.
+    pub appearance_tied: bool,
+    /// What the appearance attention sees of a quantised map: `mean`, `flatten` or `histogram`.
+    pub appearance_summary: Summary,
     /// Text pooling.
     pub pooling: Pool,
     /// Dropout in the text encoder.
@@ -119,6 +126,8 @@ pub struct KeepfitConfig {
     /// Keep the inputs of the towers' layers alone for the backward pass and compute the rest again: less memory,
     /// more time, the same gradients.
     pub checkpointing: bool,
+    /// What linear layers, convolutions and attention multiply in: `f32`, or `bf16` where the device can.
+    pub precision: Precision,
     /// Passes over the public sets; ignored when `steps` is above 0.
     pub epochs: f64,
     /// Optimiser steps; 0 means by epochs.
@@ -211,6 +220,9 @@ impl Default for KeepfitConfig {
             semantic_tau: 0.0,
             appearance_kernel: 1,
             appearance_tau: 0.0,
+            appearance_tau_learnt: false,
+            appearance_tied: false,
+            appearance_summary: Summary::Mean,
             pooling: Pool::All,
             dropout: 0.1,
             lambda_semantic: 100.0,
@@ -226,6 +238,7 @@ impl Default for KeepfitConfig {
             batch: 48,
             accumulate: 1,
             checkpointing: false,
+            precision: Precision::F32,
             epochs: 25.0,
             steps: 0,
             learning_rate: 1e-4,

@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{StageConfig, has_chunks, has_datasets, in_range};
-use crate::stage::best::Best;
+use super::shared::{place_of_a_run, training_keys};
+use super::{StageConfig, has_chunks, in_range};
+use crate::model::precision::Precision;
 
 /// Everything that decides a masked-language run (Section IV-B).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub struct MlmConfig {
     pub accumulate: usize,
     /// Keep each layer's input alone for the backward pass and compute the rest again: less memory, more time.
     pub checkpointing: bool,
+    /// What linear layers, convolutions and attention multiply in: `f32`, or `bf16` where the device can.
+    pub precision: Precision,
     /// Passes over the training share; ignored when `steps` is above 0.
     pub epochs: f64,
     /// Optimiser steps; 0 means by epochs.
@@ -104,6 +107,7 @@ impl Default for MlmConfig {
             batch: 32,
             accumulate: 1,
             checkpointing: false,
+            precision: Precision::F32,
             epochs: 3.0,
             steps: 0,
             learning_rate: 5e-5,
@@ -132,7 +136,7 @@ impl StageConfig for MlmConfig {
     const KIND: &'static str = "mlm";
 
     fn check(&self) -> Result<()> {
-        has_datasets(&self.datasets)?;
+        training_keys!(self).check()?;
         if self.tokenizer.is_empty() {
             bail!("key `tokenizer` is empty; name a vocab.txt or a run folder of `trainer tokenizer`");
         }
@@ -147,39 +151,15 @@ impl StageConfig for MlmConfig {
         in_range("batch", self.batch, 1, 1 << 16)?;
         in_range("accumulate", self.accumulate, 1, self.batch)?;
         has_chunks(self.accumulate, &self.device)?;
-        in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
+        crate::device::may_compute_in(&self.device, self.precision)?;
         in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
         in_range("epsilon", self.epsilon, 1e-20, 1.0)?;
-        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
         in_range("warmup_share", self.warmup_share, 0.0, 0.9)?;
         in_range("dropout", self.dropout, 0.0, 0.9)?;
-        in_range("heldout", self.heldout, 0.0, 0.9)?;
-        Best::parse(&self.best)?;
-        in_range("skip_nonfinite", self.skip_nonfinite, 0, 1_000_000)?;
-        in_range("keep_last", self.keep_last, 1, 1000)?;
-        in_range("workers", self.workers, 1, 256)
+        Ok(())
     }
 
-    fn datasets(&self) -> &[String] {
-        &self.datasets
-    }
-
-    fn out(&self) -> &str {
-        &self.out
-    }
-
-    fn set_out(&mut self, out: &str) {
-        out.clone_into(&mut self.out);
-    }
-
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    fn set_device(&mut self, device: &str) {
-        device.clone_into(&mut self.device);
-    }
+    place_of_a_run!();
 
     fn essence(&self) -> Self {
         MlmConfig {

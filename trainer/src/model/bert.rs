@@ -216,13 +216,14 @@ impl Layer {
         let [rows, hidden] = qkv[0].dims();
         let width = hidden / self.heads;
         let [q, k, v] = qkv.map(|t| t.reshape([batch, tokens, self.heads, width]).swap_dims(1, 2));
-        let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt(); // [batch, heads, tokens, tokens]
+        let precision = self.query.precision;
+        let scores = precision.matmul(q, k.swap_dims(2, 3)) / (width as f64).sqrt(); // [batch, heads, tokens, tokens]
         let scores = scores.mask_fill(
             hidden_keys.clone().expand([batch, self.heads, tokens, tokens]),
             f32::MIN,
         );
         let weights = dropout.apply(activation::softmax(scores, 3), rate);
-        weights.matmul(v).swap_dims(1, 2).reshape([rows, hidden])
+        precision.matmul(weights, v).swap_dims(1, 2).reshape([rows, hidden])
     }
 }
 
@@ -296,6 +297,7 @@ impl Bert {
             Linear {
                 weight: linear.weight.set_require_grad(false),
                 bias: linear.bias.map(|b| b.set_require_grad(false)),
+                precision: linear.precision,
             }
         });
         Self {

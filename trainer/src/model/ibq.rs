@@ -168,6 +168,59 @@ impl Quantizer {
     }
 }
 
+impl Quantizer {
+    /// Codes `[n]` and the share of each code in each of `images` equal parts of z `[n, width]`, `[images, codes]`.
+    ///
+    /// The share is the mean of index = onehot − sg(p) + p with p = softmax(z·Cᵀ), so its gradient is that of the
+    /// mean of p: with a the gradient of an image's shares over its tokens, d = p∘(a − ⟨a, p⟩), dz = d·C and, unless
+    /// the codebook is frozen, dC = dᵀ·z. Never more than `CHUNK_ELEMENTS` logits at a time.
+    pub fn histogram(&self, z: Tensor<2>, images: usize) -> (Tensor<1, Int>, Tensor<2>) {
+        self.histogram_in_chunks(z, images, CHUNK_ELEMENTS)
+    }
+
+    fn histogram_in_chunks(&self, z: Tensor<2>, images: usize, limit: usize) -> (Tensor<1, Int>, Tensor<2>) {
+        let codebook = self.codebook.clone().inner();
+        let plain = z.clone().inner();
+        let ([tokens, _], [count, _]) = (plain.dims(), codebook.dims());
+        let (codes, _) = Self {
+            codebook: codebook.clone(),
+        }
+        .quantise_in_chunks(plain.clone(), limit);
+        let each = (tokens / images.max(1)).max(1);
+        let owner: Vec<i64> = (0..tokens).map(|token| (token / each) as i64).collect();
+        let owner = super::walk::ints(owner, [tokens], &plain.device());
+        let places = owner.clone() * count as i64 + codes.clone();
+        let shares = Tensor::<1>::zeros([images * count], &plain.device())
+            .select_assign(
+                0,
+                places,
+                Tensor::full([tokens], 1.0 / each as f64, &plain.device()),
+                IndexingUpdateOp::Add,
+            )
+            .reshape([images, count]);
+        let rule: Rule<2> = Box::new(move |g, needed| {
+            let g = Tensor::<2>::from_dispatch(g) / each as f64;
+            let mut of_z = Vec::new();
+            let mut of_codebook = needed[1].then(|| codebook.zeros_like());
+            for rows in chunks(&plain, &codebook, limit) {
+                let z = part(&plain, rows.clone());
+                let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
+                let a = g.clone().select(0, owner.clone().slice([rows]));
+                let along = (a.clone() * p.clone()).sum_dim(1);
+                let d = p * (a - along);
+                if let Some(sum) = of_codebook {
+                    of_codebook = Some(sum + d.clone().transpose().matmul(z));
+                }
+                of_z.push(d.matmul(codebook.clone()));
+            }
+            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
+            [of_z, of_codebook.map(Tensor::into_dispatch)]
+        });
+        let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
+        (codes, with_gradient(inputs, shares, rule))
+    }
+}
+
 /// Rows of z whose logits are at most `limit` (but at least one row), in order.
 fn chunks(z: &Tensor<2>, codebook: &Tensor<2>, limit: usize) -> Vec<Range<usize>> {
     let ([tokens, _], [codes, _]) = (z.dims(), codebook.dims());
@@ -280,5 +333,36 @@ mod tests {
         let codebook = Tensor::<2>::zeros([16_384, 2], &device);
         let rows: Vec<usize> = chunks(&z, &codebook, CHUNK_ELEMENTS).iter().map(Range::len).collect();
         assert_eq!(rows, [256, 256]);
+    }
+
+    /// Values and both gradients of the shares against the explicit index = onehot − sg(p) + p.
+    #[test]
+    fn shares_equal_the_mean_of_the_explicit_index() {
+        let device = Device::flex().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 0.6), &device).require_grad();
+        let (z, codebook) = (random([12, 5]), random([7, 5]));
+        let quantizer = Quantizer {
+            codebook: codebook.clone(),
+        };
+        let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
+        let codes: Tensor<1, Int> = p.clone().detach().argmax(1).reshape([12]);
+        let onehot: Tensor<2> = codes.clone().one_hot::<2>(7).float();
+        let index = p.clone() + (onehot - p.inner().autodiff().detach());
+        let explicit = index.reshape([3, 4, 7]).mean_dim(1).reshape([3, 7]);
+        let g = random([3, 7]).inner();
+        let expected = (explicit.clone() * g.clone()).sum().backward();
+        for limit in [1, 20, 1000] {
+            let (found, shares) = quantizer.histogram_in_chunks(z.clone(), 3, limit);
+            assert_eq!(found.into_data(), codes.clone().into_data());
+            let near = |a: Tensor<2>, b: Tensor<2>| {
+                for (a, b) in to_vec(&a).iter().zip(to_vec(&b)) {
+                    assert!((a - b).abs() < 1e-5 * (1.0 + b.abs()), "{a} {b}");
+                }
+            };
+            near(shares.clone(), explicit.clone());
+            let gradients = (shares * g.clone()).sum().backward();
+            near(z.grad(&gradients).unwrap(), z.grad(&expected).unwrap());
+            near(codebook.grad(&gradients).unwrap(), codebook.grad(&expected).unwrap());
+        }
     }
 }

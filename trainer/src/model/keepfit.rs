@@ -35,6 +35,47 @@ pub struct AppearanceConfig {
     /// Kernel of the convolution on the feature map, 1 or 3.
     #[serde(default = "one")]
     pub conv_kernel: usize,
+    /// Whether the temperature of eq. 18 is trained, starting at `tau`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub learn_tau: bool,
+    /// Whether W_V and W_O are the semantic branch's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tied: bool,
+    /// What the attention sees of a quantised map.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub summary: Summary,
+    /// Positions of the map; only `flatten` needs to know.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub positions: usize,
+}
+
+/// One vector of a quantised map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Summary {
+    /// Mean over the positions, `[D]`.
+    #[default]
+    Mean,
+    /// All positions one after the other, `[positions·D]`.
+    Flatten,
+    /// Share of each code, `[K]`.
+    Histogram,
+}
+
+impl AppearanceConfig {
+    /// Width of the vector that the attention sees.
+    pub fn summary_width(&self) -> usize {
+        match self.summary {
+            Summary::Mean => self.code_dim,
+            Summary::Flatten => self.positions * self.code_dim,
+            Summary::Histogram => self.codes,
+        }
+    }
+}
+
+/// New fields are left out of files where they say nothing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn one() -> usize {
@@ -153,6 +194,14 @@ impl KeepFitConfig {
         {
             anyhow::bail!("appearance needs codes and code_dim of at least 1 and conv_kernel 1 or 3, not {a:?}");
         }
+        if let Some(a) = &self.appearance {
+            if a.tied && !self.semantic {
+                anyhow::bail!("appearance.tied takes W_V and W_O of the semantic branch, which is left out");
+            }
+            if a.summary == Summary::Flatten && a.positions == 0 {
+                anyhow::bail!("appearance.summary = \"flatten\" needs appearance.positions, the positions of a map");
+            }
+        }
         let [low, high] = self.logit_scale_clamp;
         if low.is_nan() || high.is_nan() || low > high {
             anyhow::bail!("logit_scale_clamp = [{low}, {high}] must be [low, high]");
@@ -193,6 +242,7 @@ struct Branch {
     conv: Conv,
     quantizer: Quantizer,
     attention: KnowledgeAttention,
+    summary: Summary,
 }
 
 impl KeepFitModel {
@@ -201,8 +251,15 @@ impl KeepFitModel {
     /// # Errors
     /// A configuration that contradicts itself.
     pub fn init(config: &KeepFitConfig, seed: u64, device: &Device) -> anyhow::Result<Self> {
+        Self::init_in(config, Init::new(seed, device))
+    }
+
+    /// The same from a source of weights that also says what the layers multiply in.
+    ///
+    /// # Errors
+    /// As [`KeepFitModel::init`].
+    pub fn init_in(config: &KeepFitConfig, mut init: Init) -> anyhow::Result<Self> {
         config.validate()?;
-        let mut init = Init::new(seed, device);
         let (d, heads, softmax) = (config.proj_dim, config.heads, config.softmax_dim);
         let default_tau = (d as f64 / heads as f64).sqrt();
         let vision = VisionTower::init(&config.vision, &config.batch_norm, d, &mut init);
@@ -223,7 +280,18 @@ impl KeepFitModel {
             quantizer: Quantizer {
                 codebook: init.normal([a.codes, a.code_dim], 1.0).set_require_grad(false),
             },
-            attention: KnowledgeAttention::init(a.code_dim, d, heads, a.tau.unwrap_or(default_tau), softmax, &mut init),
+            attention: {
+                let tau = a.tau.unwrap_or(default_tau);
+                let mut attention = KnowledgeAttention::init(a.summary_width(), d, heads, tau, softmax, &mut init);
+                if a.learn_tau {
+                    attention.learn_tau(&init);
+                }
+                if a.tied {
+                    attention.tie();
+                }
+                attention
+            },
+            summary: a.summary,
         });
         let logit_scale = init.constant([1], INITIAL_LOGIT_SCALE);
         Ok(Self {
@@ -356,5 +424,120 @@ impl Walk for KeepFitModel {
             branch.quantizer.walk(&at("quantize"), visit);
             branch.attention.walk(&at("attention_appearance"), visit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::walk::{from_vec, ints, to_vec};
+    use crate::optim::NamedGradients;
+
+    fn config(appearance: serde_json::Value) -> KeepFitConfig {
+        let mut all = serde_json::json!({ "codes": 12, "code_dim": 4 });
+        all.as_object_mut()
+            .unwrap()
+            .extend(appearance.as_object().unwrap().clone());
+        serde_json::from_value(serde_json::json!({
+            "vision": { "layers": [1, 1, 1, 1], "base_width": 2 },
+            "text": {
+                "vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "intermediate_size": 16, "max_position_embeddings": 16,
+            },
+            "proj_dim": 8,
+            "appearance": all,
+        }))
+        .unwrap()
+    }
+
+    fn loss(model: &KeepFitModel) -> Tensor<1> {
+        let device = Device::flex();
+        let half = |shift: usize| ImageTextBatch {
+            images: from_vec(
+                (0..4 * 3 * 64 * 64)
+                    .map(|i| (i * (37 + shift) % 101) as f32 / 101.0)
+                    .collect(),
+                [4, 3, 64, 64],
+                &device,
+            ),
+            ids: ints((0..4 * 6).map(|i| 5 + i * 7 % 30).collect(), [4, 6], &device),
+            mask: ints(vec![1; 4 * 6], [4, 6], &device),
+        };
+        let batch = KeepFitBatch {
+            public: half(0),
+            categories: vec![0, 1, 0, 2],
+            knowledge: Some(half(6)),
+        };
+        model.forward_step(batch, &mut Dropout::off()).total
+    }
+
+    /// Options of the appearance branch: which weights there are, and that the learnt temperature's gradient is the
+    /// slope of the loss.
+    #[test]
+    fn appearance_options_have_their_weights_and_gradients() {
+        let device = Device::flex().autodiff();
+        for (summary, width) in [("mean", 4), ("flatten", 16), ("histogram", 12)] {
+            let options = serde_json::json!({
+                "learn_tau": true, "tied": true, "summary": summary, "positions": 4, "tau": 0.5,
+            });
+            let mut model = KeepFitModel::init(&config(options), 3, &device).unwrap();
+            let gradients = loss(&model).backward();
+            let gradients = NamedGradients::collect(&mut model, gradients);
+            let mut shapes = std::collections::BTreeMap::new();
+            model.each(|key, _, slot| {
+                if let Some(name) = key.strip_prefix("attention_appearance.") {
+                    shapes.insert(name.to_owned(), slot.shape());
+                }
+            });
+            let expected: [(String, Vec<usize>); 3] = [
+                ("W_k.weight".to_owned(), vec![8, width]),
+                ("W_q.weight".to_owned(), vec![8, width]),
+                ("log_tau".to_owned(), vec![]),
+            ];
+            assert_eq!(shapes, expected.into(), "{summary}");
+            let slope = gradients.values("attention_appearance.log_tau").unwrap()[0];
+            let mut at = |shift: f32| {
+                model.each(|key, _, mut slot| {
+                    if key == "attention_appearance.log_tau" {
+                        let value = slot.values().unwrap()[0];
+                        slot.set_values(vec![value + shift]);
+                    }
+                });
+                f64::from(to_vec(&loss(&model))[0])
+            };
+            let (up, down) = (at(0.05), at(-0.1));
+            let measured = (up - down) / 0.1;
+            assert!(
+                (measured - f64::from(slope)).abs() < 0.02 * f64::from(slope.abs()).max(0.5),
+                "{summary}: {measured} {slope}"
+            );
+            assert!(
+                gradients
+                    .values("attention_appearance.W_q.weight")
+                    .unwrap()
+                    .iter()
+                    .any(|g| *g != 0.0)
+            );
+            assert!(
+                gradients
+                    .values("appearance_conv.weight")
+                    .unwrap()
+                    .iter()
+                    .any(|g| *g != 0.0)
+            );
+        }
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let mut tied = config(serde_json::json!({ "tied": true }));
+        tied.semantic = false;
+        assert!(tied.validate().unwrap_err().to_string().contains("semantic branch"));
+        let flat = config(serde_json::json!({ "summary": "flatten" }));
+        assert!(flat.validate().unwrap_err().to_string().contains("positions"));
+        // Options that are off leave no trace in a written config.
+        let written = serde_json::to_value(config(serde_json::json!({}))).unwrap();
+        assert_eq!(written["appearance"].as_object().unwrap().len(), 4, "{written}");
     }
 }

@@ -8,6 +8,7 @@ use rand_chacha::{
 
 use super::{
     cpu,
+    precision::Precision,
     walk::{Role, Slot, Walk, from_vec, join, to_vec},
 };
 
@@ -33,6 +34,7 @@ pub fn gelu_by_erf(x: Tensor<2>) -> Tensor<2> {
 pub struct Init {
     rng: ChaCha8Rng,
     device: Device,
+    precision: Precision,
 }
 
 impl Init {
@@ -41,7 +43,18 @@ impl Init {
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             device: device.clone(),
+            precision: Precision::F32,
         }
+    }
+
+    /// The same, for layers that multiply in `precision`.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What the layers multiply in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Normal with mean 0.
@@ -108,6 +121,8 @@ pub struct Linear {
     pub weight: Tensor<2>,
     /// `[out]`
     pub bias: Option<Tensor<1>>,
+    /// What it multiplies in.
+    pub precision: Precision,
 }
 
 impl Linear {
@@ -116,7 +131,11 @@ impl Linear {
         let bound = 1.0 / (inputs as f64).sqrt();
         let weight = init.uniform([outputs, inputs], bound);
         let bias = bias.then(|| init.uniform([outputs], bound));
-        Self { weight, bias }
+        Self {
+            weight,
+            bias,
+            precision: init.precision(),
+        }
     }
 
     /// BERT's initialisation: normal weights, zero bias.
@@ -124,11 +143,15 @@ impl Linear {
         Self {
             weight: init.normal([outputs, inputs], std),
             bias: Some(init.constant([outputs], 0.0)),
+            precision: init.precision(),
         }
     }
 
     /// x `[..., in]` to `[..., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if self.precision == Precision::Bf16 {
+            return self.forward_bf16(x);
+        }
         if !cpu::applies(&x) {
             return module::linear(x, self.weight.clone().transpose(), self.bias.clone());
         }
@@ -136,6 +159,21 @@ impl Linear {
         let [outputs, inputs] = self.weight.dims();
         let rows = dims[..D - 1].iter().product();
         let y = cpu::layers::linear(x.reshape([rows, inputs]), self.weight.clone(), self.bias.clone());
+        dims[D - 1] = outputs;
+        y.reshape(dims)
+    }
+
+    fn forward_bf16<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut dims = x.dims();
+        let [outputs, inputs] = self.weight.dims();
+        let rows = dims[..D - 1].iter().product();
+        let y = self
+            .precision
+            .matmul(x.reshape([rows, inputs]), self.weight.clone().transpose());
+        let y = match &self.bias {
+            Some(bias) => y + bias.clone().reshape([1, outputs]),
+            None => y,
+        };
         dims[D - 1] = outputs;
         y.reshape(dims)
     }
@@ -196,6 +234,7 @@ pub struct Conv {
     /// `[out]`
     pub bias: Option<Tensor<1>>,
     stride: usize,
+    precision: Precision,
 }
 
 impl Conv {
@@ -205,6 +244,7 @@ impl Conv {
             weight: init.kaiming([outputs, inputs, kernel, kernel]),
             bias: None,
             stride,
+            precision: init.precision(),
         }
     }
 
@@ -216,12 +256,13 @@ impl Conv {
             weight,
             bias: Some(init.uniform([outputs], bound)),
             stride,
+            precision: init.precision(),
         }
     }
 
     /// x `[batch, in, height, width]` to `[batch, out, ⌈height/stride⌉, ⌈width/stride⌉]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if cpu::applies(&x) {
+        if cpu::applies(&x) && self.precision == Precision::F32 {
             self.forward_cpu(x)
         } else {
             self.forward_plain(x)
@@ -246,13 +287,23 @@ impl Conv {
         if kernel > 1 {
             let padding = kernel / 2;
             let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
-            return module::conv2d(x, self.weight.clone(), self.bias.clone(), options);
+            if self.precision == Precision::F32 {
+                return module::conv2d(x, self.weight.clone(), self.bias.clone(), options);
+            }
+            let (x, weight) = (self.precision.factor(x), self.precision.factor(self.weight.clone()));
+            let y = self.precision.result(module::conv2d(x, weight, None, options));
+            return match &self.bias {
+                Some(bias) => y + bias.clone().reshape([1, outputs, 1, 1]),
+                None => y,
+            };
         }
         // A 1×1 convolution is a matrix product over the channels.
         let x = if self.stride > 1 { every(x, self.stride) } else { x };
         let [batch, _, height, width] = x.dims();
         let weight = self.weight.clone().reshape([1, outputs, inputs]);
-        let y = weight.matmul(x.reshape([batch, inputs, height * width]));
+        let y = self
+            .precision
+            .matmul(weight, x.reshape([batch, inputs, height * width]));
         let y = match &self.bias {
             Some(bias) => y + bias.clone().reshape([1, outputs, 1]),
             None => y,

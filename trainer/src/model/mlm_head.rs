@@ -38,6 +38,7 @@ impl MlmHead {
         let decoder = Linear {
             weight: words,
             bias: Some(self.bias.clone()),
+            precision: self.dense.precision,
         };
         decoder.forward(x)
     }

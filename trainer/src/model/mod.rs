@@ -30,6 +30,7 @@ pub mod keepfit;
 pub mod layers;
 pub mod mlm_head;
 pub mod perceptual;
+pub mod precision;
 pub mod projection;
 pub mod resnet;
 pub mod towers;

@@ -75,6 +75,7 @@ impl KeepfitStage {
     /// Unreadable or insufficient data, checkpoints that do not fit, an unknown device.
     pub fn new(config: &KeepfitConfig, spool: &Path) -> Result<Self> {
         let devices = device::select_several(&config.device)?;
+        device::computes_in(&devices, &config.device, config.precision)?;
         let tokenizer = build::open_tokenizer(config)?;
         let text = build::text_config(config, &tokenizer)?;
         let codebook = if config.appearance {

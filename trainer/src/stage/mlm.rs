@@ -22,6 +22,7 @@ use crate::model::bert::{DropoutRates, TextConfig};
 use crate::model::dropout::Dropout;
 use crate::model::layers::Init;
 use crate::model::mlm_head::{IGNORE_LABEL, MaskedBatch, MaskedLm};
+use crate::model::precision::Precision;
 use crate::model::walk::{Walk, ints, to_vec};
 use crate::optim::{AdamW, AdamWConfig, NamedGradients};
 use crate::run_folder::{RunFacts, RunFolder, dataset_facts, versions};
@@ -114,6 +115,7 @@ impl MlmStage {
     /// Unreadable data, a vocabulary or checkpoint that does not fit, an unknown device.
     pub fn new(config: &MlmConfig) -> Result<Self> {
         let devices = device::select_several(&config.device)?;
+        device::computes_in(&devices, &config.device, config.precision)?;
         let tokenizer = WordPieceTokenizer::open(Path::new(&config.tokenizer)).context("key `tokenizer`")?;
         let text = text_config(config, &tokenizer);
         text.validate()?;
@@ -225,7 +227,8 @@ fn adam(config: &MlmConfig) -> AdamWConfig {
 }
 
 fn init_model(text: &TextConfig, config: &MlmConfig, device: &Device) -> MaskedLm {
-    let mut model = MaskedLm::init(text, &mut Init::new(config.seed, device));
+    let mut init = Init::new(config.seed, device).with_precision(config.precision);
+    let mut model = MaskedLm::init(text, &mut init);
     model.bert.set_dropout(DropoutRates {
         hidden: config.dropout,
         attention: config.dropout,
@@ -259,6 +262,9 @@ fn deviations(config: &MlmConfig) -> Vec<String> {
             "{} layers of width {} (paper: 12 of 768)",
             config.text_layers, config.text_hidden
         ));
+    }
+    if config.precision != Precision::F32 {
+        list.push("linear layers and attention multiply in bf16 (precision)".to_owned());
     }
     if config.max_tokens != 256 {
         list.push(format!("at most {} tokens (paper: 256)", config.max_tokens));

@@ -60,6 +60,7 @@ fn configs_with_mistakes_stop_before_any_work() {
         ("stop_gradient=[\"texts\"]", ["stop_gradient", "pair-texts"]),
         ("device=cpu:0,cpu:1", ["2 devices", "set accumulate to 2"]),
         ("device=cpu:a", ["\"a\" is not a device number", "cpu:0, cpu:1"]),
+        ("precision=bf16", ["device cpu computes in f32", "set precision to f32"]),
         ("on_leak=keep", ["on_leak", "warn"]),
     ] {
         says(&fails(place, "keepfit", &["--set", pair]), &parts);

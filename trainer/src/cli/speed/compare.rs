@@ -20,6 +20,9 @@ pub struct Args {
     /// The other side: torch_speed.py of the parity material
     #[arg(long)]
     script: PathBuf,
+    /// The other side of embed-files; needs torchvision
+    #[arg(long, default_value = "trainer/bench/embed_files.py")]
+    files_script: PathBuf,
     /// Times each side runs a case, in turns
     #[arg(long, default_value_t = 2)]
     rounds: usize,
@@ -29,7 +32,7 @@ pub struct Args {
     /// Pin both sides to this processor (taskset) and give each one thread
     #[arg(long)]
     core: Option<usize>,
-    /// Markdown file to write the table into
+    /// Markdown file to write the table into; rows of other cases in it stay
     #[arg(long)]
     out: PathBuf,
 }
@@ -45,7 +48,12 @@ struct Case {
     goal: f64,
 }
 
-const CASES: [Case; 5] = [
+/// The case that reads files.
+const FILES: &str = "embed-files";
+/// Files drawn for it.
+const DRAWN_FILES: usize = 8;
+
+const CASES: [Case; 6] = [
     Case {
         name: "mlm",
         what: "BERT-base MLM step, 8 utterances of caption-like lengths up to 128",
@@ -72,6 +80,13 @@ const CASES: [Case; 5] = [
         what: "image embedding, ResNet50, 512 px, 4 images",
         arguments: &["embed", "--image", "512", "--batch", "4"],
         steps: 5,
+        goal: 1.0,
+    },
+    Case {
+        name: FILES,
+        what: "image embedding from 1600 × 1200 JPEG files, ResNet50, 512 px, 4 images",
+        arguments: &["embed-files", "--image", "512", "--batch", "4"],
+        steps: 4,
         goal: 1.0,
     },
     Case {
@@ -127,18 +142,25 @@ fn parse_children(stat: &str) -> Option<f64> {
 pub fn run(args: &Args) -> Result<()> {
     let own = std::env::current_exe().context("where is this program?")?;
     let wanted = |case: &&Case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name);
-    let mut rows = Vec::new();
+    let drawn = tempfile::tempdir()?;
     for case in CASES.iter().filter(wanted) {
         let (mut ours, mut theirs) = (Side::default(), Side::default());
+        let mut arguments: Vec<String> = case.arguments.iter().map(|part| (*part).to_owned()).collect();
+        let mut script = &args.script;
+        if case.name == FILES {
+            crate::speed::draw_files(drawn.path(), DRAWN_FILES)?;
+            arguments.extend(["--images".to_owned(), drawn.path().to_string_lossy().into_owned()]);
+            script = &args.files_script;
+        }
         for round in 0..args.rounds.max(1) {
             tracing::info!("{}, round {}", case.name, round + 1);
-            let script = args.script.to_string_lossy().into_owned();
+            let script = script.to_string_lossy().into_owned();
             for (side, program, first) in [
                 (&mut ours, own.as_path(), "speed"),
                 (&mut theirs, args.python.as_path(), script.as_str()),
             ] {
-                let (short, _) = line(args, program, first, case, 1)?;
-                let (long, found) = line(args, program, first, case, case.steps)?;
+                let (short, _) = line(args, program, first, &arguments, 1)?;
+                let (long, found) = line(args, program, first, &arguments, case.steps)?;
                 side.take((long - short) / f64::from(case.steps - 1), &found)?;
             }
         }
@@ -149,15 +171,19 @@ pub fn run(args: &Args) -> Result<()> {
                 "ratio": ours.seconds / theirs.seconds, "peak_mib": ours.peak_mib, "torch_peak_mib": theirs.peak_mib,
             })
         );
-        rows.push((case, ours, theirs));
         // Row by row, so that a run that is stopped leaves what it measured.
-        dataset::fs::write_atomic(&args.out, page(args, &rows).as_bytes())?;
+        let before = match std::fs::read_to_string(&args.out) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.with_context(|| args.out.display().to_string())?,
+        };
+        let page = page(&before, case, &row(args, case, ours, theirs));
+        dataset::fs::write_atomic(&args.out, page.as_bytes())?;
     }
     Ok(())
 }
 
 /// Runs one side of a case; returns its processor time and its JSON line.
-fn line(args: &Args, program: &Path, first: &str, case: &Case, steps: u32) -> Result<(f64, Value)> {
+fn line(args: &Args, program: &Path, first: &str, arguments: &[String], steps: u32) -> Result<(f64, Value)> {
     let mut command = match args.core {
         Some(core) => {
             let mut command = Command::new("taskset");
@@ -171,8 +197,9 @@ fn line(args: &Args, program: &Path, first: &str, case: &Case, steps: u32) -> Re
     let before = children_seconds()?;
     let output = command
         .arg(first)
-        .args(case.arguments)
-        .args(["--steps", &steps.to_string()])
+        .args(arguments)
+        // Two runs are subtracted, so what comes before the first step drops out by itself.
+        .args(["--steps", &steps.to_string(), "--warmup", "0"])
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
@@ -181,7 +208,7 @@ fn line(args: &Args, program: &Path, first: &str, case: &Case, steps: u32) -> Re
         bail!(
             "{} {} ended with {}",
             program.display(),
-            case.arguments.join(" "),
+            arguments.join(" "),
             output.status
         );
     }
@@ -191,30 +218,50 @@ fn line(args: &Args, program: &Path, first: &str, case: &Case, steps: u32) -> Re
     Ok((children_seconds()? - before, found))
 }
 
-fn page(args: &Args, rows: &[(&Case, Side, Side)]) -> String {
-    let mut text = String::from(
-        "# Performance beside PyTorch\n\n\
-         Written by `trainer speed compare`; random weights and inputs, f32. Both sides run each case in turns. The\n\
-         table holds processor seconds a step (a run of several steps less a run of one, the least of the rounds),\n\
-         which other work on the machine hardly disturbs, and each side's highest memory.\n",
-    );
-    let _ = match args.core {
-        Some(_) => writeln!(
-            text,
-            "Both sides were pinned to one processor, one thread each, {} rounds.",
-            args.rounds
-        ),
-        None => writeln!(text, "Both sides had all processors, {} rounds.", args.rounds),
+/// A row of the table.
+fn row(args: &Args, case: &Case, ours: Side, theirs: Side) -> String {
+    let how = match args.core {
+        Some(_) => "one processor, one thread",
+        None => "all processors",
     };
-    text += "\n| case | this program, s | PyTorch, s | ratio | to reach | memory, MiB | PyTorch, MiB |\n";
-    text += "| --- | --- | --- | --- | --- | --- | --- |\n";
-    for (case, ours, theirs) in rows {
-        let ratio = ours.seconds / theirs.seconds;
-        let _ = writeln!(
-            text,
-            "| {} | {:.3} | {:.3} | {ratio:.2} | ≤ {:.1} | {:.0} | {:.0} |",
-            case.what, ours.seconds, theirs.seconds, case.goal, ours.peak_mib, theirs.peak_mib
-        );
+    let (ratio, rounds) = (ours.seconds / theirs.seconds, args.rounds.max(1));
+    format!(
+        "| {} | {:.3} | {:.3} | {ratio:.2} | ≤ {:.1} | {:.0} | {:.0} | {how}, {rounds} round{} |",
+        case.what,
+        ours.seconds,
+        theirs.seconds,
+        case.goal,
+        ours.peak_mib,
+        theirs.peak_mib,
+        if rounds == 1 { "" } else { "s" }
+    )
+}
+
+const HEAD: &str = "\
+# Performance beside PyTorch
+
+Written by `trainer speed compare`; random weights and inputs, f32. Both sides run each case in turns. The
+table holds processor seconds a step (a run of several steps less a run of one, the least of the rounds),
+which other work on the machine disturbs little, and each side's highest memory.
+
+| case | this program, s | PyTorch, s | ratio | to reach | memory, MiB | PyTorch, MiB | measured with |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+/// The page with `row` for `case`; rows of other cases and what stands below the table are kept from `before`.
+fn page(before: &str, case: &Case, row: &str) -> String {
+    let mut text = HEAD.to_owned();
+    for known in &CASES {
+        let start = format!("| {} |", known.what);
+        let kept = before.lines().find(|line| line.starts_with(&start));
+        let line = if known.name == case.name { Some(row) } else { kept };
+        if let Some(line) = line {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    let below = before.lines().skip_while(|line| !line.starts_with('|'));
+    for line in below.skip_while(|line| line.starts_with('|')) {
+        let _ = writeln!(text, "{line}");
     }
     text
 }
@@ -237,6 +284,29 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("peak_rss_mib")
+        );
+    }
+
+    #[test]
+    fn a_case_measured_again_replaces_its_row_alone() {
+        let one = page("", &CASES[1], &format!("| {} | 1 |", CASES[1].what));
+        let two = page(
+            &format!("{one}\nNotes below.\n"),
+            &CASES[0],
+            &format!("| {} | 2 |", CASES[0].what),
+        );
+        let three = page(&two, &CASES[1], &format!("| {} | 3 |", CASES[1].what));
+        let table: Vec<&str> = three.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+        assert_eq!(
+            table,
+            [
+                format!("| {} | 2 |", CASES[0].what),
+                format!("| {} | 3 |", CASES[1].what)
+            ]
+        );
+        assert!(
+            three.starts_with(HEAD) && three.ends_with("\nNotes below.\n"),
+            "{three}"
         );
     }
 

@@ -5,9 +5,9 @@ use dataset::modality::Modality;
 
 use super::KeepfitConfig;
 use crate::config::mlm::check_text_shape;
-use crate::config::{StageConfig, has_chunks, has_datasets, in_range};
+use crate::config::shared::{place_of_a_run, training_keys};
+use crate::config::{StageConfig, has_chunks, in_range};
 use crate::data::ban::BanRules;
-use crate::stage::best::Best;
 use crate::stage::keepfit::rates;
 use crate::text::prompt::check_template;
 
@@ -15,7 +15,7 @@ impl StageConfig for KeepfitConfig {
     const KIND: &'static str = "keepfit";
 
     fn check(&self) -> Result<()> {
-        has_datasets(&self.datasets)?;
+        training_keys!(self).check()?;
         if self.modality == Modality::Other {
             bail!("key `modality` is OTHER; train CFP, FFA or OCT");
         }
@@ -59,6 +59,11 @@ impl StageConfig for KeepfitConfig {
         }
         in_range("attention_dropout", self.attention_dropout, 0.0, 0.9)?;
         in_range("appearance_tau", self.appearance_tau, 0.0, 1e6)?;
+        if self.appearance && self.appearance_tied && !self.semantic {
+            bail!(
+                "`appearance_tied` takes W_V and W_O of the semantic branch; set semantic to true or appearance_tied to false"
+            );
+        }
         in_range("dropout", self.dropout, 0.0, 0.9)?;
         in_range("lambda_semantic", self.lambda_semantic, 0.0, 1e9)?;
         in_range("lambda_appearance", self.lambda_appearance, 0.0, 1e9)?;
@@ -75,49 +80,25 @@ impl StageConfig for KeepfitConfig {
             );
         }
         has_chunks(self.accumulate, &self.device)?;
+        crate::device::may_compute_in(&self.device, self.precision)?;
         if self.accumulate > 1 && self.term_norms_every > 0 {
             bail!("`term_norms_every` passes whole batches through the model; set it to 0 with accumulate > 1");
         }
-        in_range("epochs", self.epochs, 0.0, 1e6)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1e9)?;
         in_range("weight_decay", self.weight_decay, 0.0, 10.0)?;
         in_range("beta1", self.beta1, 0.0, 0.9999)?;
         in_range("beta2", self.beta2, 0.0, 0.999_999)?;
         in_range("epsilon", self.epsilon, 1e-20, 1.0)?;
-        in_range("clip_norm", self.clip_norm, 0.0, 1e9)?;
         rates::prefixes(&self.freeze)?;
         in_range("rate_vision", self.rate_vision, 0.0, 1e6)?;
         in_range("rate_text", self.rate_text, 0.0, 1e6)?;
         in_range("layer_decay", self.layer_decay, 0.01, 1.0)?;
-        in_range("skip_nonfinite", self.skip_nonfinite, 0, 1_000_000)?;
         BanRules::parse(&self.ban_categories).context("key `ban_categories`")?;
-        Best::parse(&self.best)?;
         in_range("warmup_epochs", self.warmup_epochs, 0, 1_000_000)?;
         in_range("horizon_epochs", self.horizon_epochs, 0, 1_000_000)?;
-        in_range("heldout", self.heldout, 0.0, 0.9)?;
-        in_range("keep_last", self.keep_last, 1, 1000)?;
-        in_range("workers", self.workers, 1, 256)
+        Ok(())
     }
 
-    fn datasets(&self) -> &[String] {
-        &self.datasets
-    }
-
-    fn out(&self) -> &str {
-        &self.out
-    }
-
-    fn set_out(&mut self, out: &str) {
-        out.clone_into(&mut self.out);
-    }
-
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    fn set_device(&mut self, device: &str) {
-        device.clone_into(&mut self.device);
-    }
+    place_of_a_run!();
 
     fn essence(&self) -> Self {
         KeepfitConfig {

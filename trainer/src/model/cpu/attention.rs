@@ -10,7 +10,7 @@ use super::{
         custom::{Rule, with_gradient},
         dropout::Dropout,
     },
-    Values, exp, owned, sum_of, tensor, wide,
+    Values, double_sum_of, exp, owned, sum_of, tensor, wide,
 };
 
 /// One sequence: which rows ask and which rows answer.
@@ -158,7 +158,7 @@ fn softmax(scores: Tensor<3>, scale: f32) -> Tensor<3> {
     tensor(values, shape)
 }
 
-/// scale·w∘(g − ⟨g, w⟩) over the last dimension: the gradient of the scores.
+/// scale·w∘(g − ⟨g, w⟩) over the last dimension, in double precision: the gradient of the scores.
 fn softmax_backward(g: Tensor<3>, weights: &Tensor<3>, scale: f32) -> Tensor<3> {
     let shape @ [_, _, keys] = g.dims();
     let weights = Values::of(weights);
@@ -167,9 +167,11 @@ fn softmax_backward(g: Tensor<3>, weights: &Tensor<3>, scale: f32) -> Tensor<3> 
         #[inline(always)]
         || {
             for (g, w) in values.chunks_exact_mut(keys).zip(weights.get().chunks_exact(keys)) {
-                let along = sum_of(keys, |i| g[i] * w[i]);
+                // The sum over the keys must vanish: a remainder is multiplied by what all keys have in common.
+                let total = double_sum_of(keys, |i| f64::from(w[i]));
+                let along = double_sum_of(keys, |i| f64::from(g[i]) * f64::from(w[i])) / total;
                 for (g, w) in g.iter_mut().zip(w) {
-                    *g = scale * w * (*g - along);
+                    *g = (f64::from(scale) * f64::from(*w) * (f64::from(*g) - along)) as f32;
                 }
             }
         },

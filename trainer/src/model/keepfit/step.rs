@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::{Branch, KeepFitModel, Stop};
+use super::{Branch, KeepFitModel, Stop, Summary};
 use crate::loss::{contrastive, knowledge};
 use crate::model::{
     attention::KnowledgeAttention,
@@ -94,7 +94,7 @@ pub struct StepOutput {
 /// Appearance tokens of one half.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// Mean quantised token, `[rows, D]`.
+    /// The map's summary, by default its mean quantised token: `[rows, D]`.
     pub mean: Tensor<2>,
     /// Codes, `[rows, h, w]`.
     pub codes: Tensor<3, Int>,
@@ -180,7 +180,7 @@ impl KeepFitModel {
         out.total = out.total + itc.clone();
         if let Some(attention) = &self.semantic {
             let (query, key) = (out.public_images.projected.clone(), images.projected.clone());
-            let found = self.extract(attention, query, key, &texts, &out.public_texts, dropout);
+            let found = self.extract(attention, [query, key], &texts, &out.public_texts, dropout);
             out.total = out.total + found.loss.clone() * self.config.lambda1;
             out.semantic = Some(found);
         }
@@ -188,7 +188,7 @@ impl KeepFitModel {
             (&self.appearance, public.tokens, pairs.tokens)
         {
             let (query, key) = (own.mean.clone(), theirs.mean.clone());
-            let found = self.extract(attention, query, key, &texts, &out.public_texts, dropout);
+            let found = self.extract(attention, [query, key], &texts, &out.public_texts, dropout);
             out.total = out.total + found.loss.clone() * self.config.lambda2;
             out.appearance = Some(found);
             out.maps = Some(AppearanceMaps {
@@ -211,8 +211,7 @@ impl KeepFitModel {
     fn extract(
         &self,
         attention: &KnowledgeAttention,
-        query: Tensor<2>,
-        key: Tensor<2>,
+        [query, key]: [Tensor<2>; 2],
         pair_texts: &Encoded,
         public_texts: &Encoded,
         dropout: &mut Dropout,
@@ -225,7 +224,8 @@ impl KeepFitModel {
             }
         };
         let value = held(Stop::PairTexts, pair_texts.projected.clone());
-        let (vectors, weights) = attention.forward(query, key, value, self.config.knowledge_dropout, dropout);
+        let rate = self.config.knowledge_dropout;
+        let (vectors, weights) = attention.forward([query, key, value], self.semantic.as_ref(), rate, dropout);
         let loss = knowledge::loss(
             &held(Stop::Knowledge, vectors.clone()),
             &held(Stop::PublicTexts, public_texts.projected.clone()),
@@ -240,8 +240,19 @@ impl Branch {
     pub(super) fn tokens(&self, map: Tensor<4>) -> Tokens {
         let z = self.conv.forward(map);
         let [batch, width, h, w] = z.dims();
-        let (codes, z_q) = self.quantizer.quantise(super::to_tokens(z));
-        let mean = z_q.reshape([batch, h * w, width]).mean_dim(1).reshape([batch, width]);
+        let tokens = super::to_tokens(z);
+        let (codes, mean) = match self.summary {
+            Summary::Histogram => self.quantizer.histogram(tokens, batch),
+            summary => {
+                let (codes, z_q) = self.quantizer.quantise(tokens);
+                let maps = z_q.reshape([batch, h * w, width]);
+                let vector = match summary {
+                    Summary::Flatten => maps.reshape([batch, h * w * width]),
+                    _ => maps.mean_dim(1).reshape([batch, width]),
+                };
+                (codes, vector)
+            }
+        };
         Tokens {
             mean,
             codes: codes.reshape([batch, h, w]),

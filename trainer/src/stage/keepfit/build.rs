@@ -9,7 +9,9 @@ use crate::config::KeepfitConfig;
 use crate::config::keepfit::Mode;
 use crate::model::attention::SoftmaxDim;
 use crate::model::bert::{DropoutRates, TextConfig};
-use crate::model::keepfit::{AppearanceConfig, KeepFitConfig, KeepFitModel};
+use crate::model::keepfit::{AppearanceConfig, KeepFitConfig, KeepFitModel, Summary};
+use crate::model::layers::Init;
+use crate::model::precision::Precision;
 use crate::model::resnet::VisionConfig;
 use crate::model::walk::{Role, Walk};
 use crate::run_folder::{RUN_FILE, read_facts};
@@ -140,6 +142,14 @@ pub fn model_config(config: &KeepfitConfig, text: TextConfig, codebook: Option<[
             code_dim,
             tau: (config.appearance_tau > 0.0).then_some(config.appearance_tau),
             conv_kernel: config.appearance_kernel,
+            learn_tau: config.appearance_tau_learnt,
+            tied: config.appearance_tied,
+            summary: config.appearance_summary,
+            positions: match config.appearance_summary {
+                // The image encoder halves a side five times, rounding up.
+                Summary::Flatten => config.image_size.div_ceil(32).pow(2),
+                _ => 0,
+            },
         }),
         lambda1: config.lambda_semantic,
         lambda2: config.lambda_appearance,
@@ -165,7 +175,8 @@ pub fn init_model(
     codebook: Option<HostTensor>,
     device: &Device,
 ) -> Result<KeepFitModel> {
-    let mut model = KeepFitModel::init(shape, config.seed, device)?;
+    let init = Init::new(config.seed, device).with_precision(config.precision);
+    let mut model = KeepFitModel::init_in(shape, init)?;
     if let Some(codebook) = codebook {
         let tensors = Tensors::from([(CODEBOOK.to_owned(), codebook)]);
         apply(&mut model, tensors, &Allow::prefixes(&[""], &[])).context("key `codebook_init`")?;
@@ -331,6 +342,10 @@ pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
             "learning rates differ between layers (rate_vision, rate_text, layer_decay)",
         ),
         (
+            config.precision == Precision::F32,
+            "linear layers, convolutions and attention multiply in bf16 (precision)",
+        ),
+        (
             config.accumulate == 1,
             "batch normalisation sees chunks of the batch (accumulate)",
         ),
@@ -341,6 +356,18 @@ pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
         (
             config.appearance_kernel == 1,
             "appearance convolution of 3x3 (appearance_kernel)",
+        ),
+        (
+            config.appearance_summary == Summary::Mean,
+            "the appearance attention sees another summary than the mean (appearance_summary)",
+        ),
+        (
+            !config.appearance_tied,
+            "W_V and W_O are shared by both branches (appearance_tied)",
+        ),
+        (
+            !config.appearance_tau_learnt,
+            "the temperature of eq. 18 is trained (appearance_tau_learnt)",
         ),
         (
             config.stop_gradient.is_empty(),
