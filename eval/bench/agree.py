@@ -14,12 +14,10 @@ import tempfile
 import warnings
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from folds import fold
+from sets import metrics, unit, write
 
 warnings.filterwarnings("ignore")
 SCALE = math.exp(4.6052)
@@ -36,10 +34,6 @@ SETS = [
     ("a class without test rows", [3, 20, 30], [0, 1, 2], 3, False),
     ("one class alone", [30], [1], 3, False),
 ]
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def softmax(z):
@@ -59,15 +53,6 @@ def draw(rng, counts, used, classes, ties):
     return labels[order], projected[order], features[order], texts
 
 
-def write(folder, labels, projected, features, texts):
-    floats = pa.list_(pa.float32())
-    pq.write_table(pa.table({"path": [f"i{i}" for i in range(len(labels))], "label": pa.array(labels, pa.int64()),
-                             "features": pa.array(list(features), floats), "projected": pa.array(list(projected), floats)}),
-                   f"{folder}/images.parquet")
-    pq.write_table(pa.table({"class": [f"c{i}" for i in range(len(texts))], "label": pa.array(range(len(texts)), pa.int64()),
-                             "projected": pa.array(list(texts), floats)}), f"{folder}/texts.parquet")
-
-
 def reference(method, labels, projected, features, texts, train, test):
     x, t = projected.astype(np.float64), texts.astype(np.float64)
     if method == "zero-shot":
@@ -78,15 +63,6 @@ def reference(method, labels, projected, features, texts, train, test):
     p = np.zeros((len(test), len(t)))
     p[:, model.classes_] = model.predict_proba(features[test].astype(np.float64))
     return p
-
-
-def metrics(truth, scores):
-    present = sorted(set(truth))
-    return {
-        "acc": np.mean([np.mean(scores[truth == c].argmax(1) == c) for c in present]),
-        "auc": np.mean([roc_auc_score(truth == c, scores[:, c]) for c in present]),
-        "aupr": np.mean([average_precision_score(truth == c, scores[:, c]) for c in present]),
-    }
 
 
 def main():

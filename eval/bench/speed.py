@@ -18,8 +18,8 @@ import tempfile
 import time
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+from sets import unit, write as write_set
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # name, method, classes, images, width of the projected vectors, shots
@@ -33,24 +33,20 @@ PROBE = ("linear probe, 5 classes, 4,000 × 2,048", "linear-probe", 5, 4000, 204
 LIMITS = {"clip-adapter": 0.5, "tip-adapter-f": 0.5, "linear-probe": 1.0}
 
 
-def write(folder, classes, images, width, seed):
-    """Vectors around one direction a class; raw features as the rectified output of an encoder."""
+def draw(classes, images, width, seed):
+    """Labels, unit vectors around one direction a class, raw features as a rectified encoder gives them, class texts."""
     rng = np.random.default_rng(seed)
     labels = np.arange(images) % classes
     centres = rng.normal(size=(classes, width))
     raw = centres[labels] * (3 / np.sqrt(width)) + rng.normal(size=(images, width))
-    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     text = centres + 3 * rng.normal(size=centres.shape)
-    text /= np.linalg.norm(text, axis=1, keepdims=True)
-    features = np.maximum(raw, 0).astype(np.float32)
-    floats = pa.list_(pa.float32())
-    unit, text = unit.astype(np.float32), text.astype(np.float32)
-    pq.write_table(pa.table({"path": [f"i{i}" for i in range(images)], "label": pa.array(labels, pa.int64()),
-                             "features": pa.array(list(features), floats), "projected": pa.array(list(unit), floats)}),
-                   f"{folder}/images.parquet")
-    pq.write_table(pa.table({"class": [f"c{c}" for c in range(classes)], "label": pa.array(range(classes), pa.int64()),
-                             "projected": pa.array(list(text), floats)}), f"{folder}/texts.parquet")
-    np.savez(f"{folder}/set.npz", labels=labels, features=features, projected=unit, texts=text)
+    return labels, unit(raw).astype(np.float32), np.maximum(raw, 0).astype(np.float32), unit(text).astype(np.float32)
+
+
+def write(folder, *drawn):
+    labels, projected, features, texts = drawn
+    write_set(folder, *drawn)
+    np.savez(f"{folder}/set.npz", labels=labels, features=features, projected=projected, texts=texts)
 
 
 def ours(program, folder, method, shots):
@@ -88,7 +84,7 @@ def main():
             continue
         script, python = ("sklearn_probe.py", args.sklearn_python) if method == "linear-probe" else ("torch_adapters.py", args.torch_python)
         with tempfile.TemporaryDirectory() as folder:
-            write(folder, classes, images, width, 1)
+            write(folder, *draw(classes, images, width, 1))
             times = []
             for _ in range(args.rounds):
                 mine, my_processor, acc = ours(args.eval, folder, method, shots)

@@ -1,4 +1,4 @@
-"""CLIP-Adapter and Tip-Adapter-F of the protocol in PyTorch: torch_adapters.py SET.npz METHOD SHOTS"""
+"""CLIP-Adapter and Tip-Adapter-F of the protocol in PyTorch: torch_adapters.py SET.npz METHOD SHOTS (times five folds)"""
 import json
 import math
 import random
@@ -19,11 +19,19 @@ def optimiser(parameters):
     return torch.optim.AdamW(parameters, lr=1e-3, eps=1e-4)
 
 
-def clip_adapter(train, labels, test, texts, order):
-    width = train.shape[1]
-    down, up = nn.Linear(width, width // 4, bias=False), nn.Linear(width // 4, width, bias=False)
-    parameters = list(down.parameters()) + list(up.parameters())
-    adam = optimiser(parameters)
+def layers(width):
+    """The two layers of the CLIP-Adapter with PyTorch's first weights."""
+    return nn.Linear(width, width // 4, bias=False), nn.Linear(width // 4, width, bias=False)
+
+
+def clip_adapter(train, labels, test, texts, order, first=None):
+    """`first`: weights of both layers to start from; PyTorch's own draw without."""
+    down, up = layers(train.shape[1])
+    if first:
+        with torch.no_grad():
+            down.weight.copy_(first[0])
+            up.weight.copy_(first[1])
+    adam = optimiser([down.weight, up.weight])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, EPOCHS * len(order))
 
     def forward(x):
@@ -37,7 +45,7 @@ def clip_adapter(train, labels, test, texts, order):
             adam.step()
             schedule.step()
     with torch.no_grad():
-        return forward(test).softmax(1)
+        return forward(test).double().softmax(1)  # in f32 many round to 1 and tie
 
 
 def tip_adapter_f(train, labels, test, texts, order):
@@ -55,19 +63,31 @@ def tip_adapter_f(train, labels, test, texts, order):
             loss.backward()
             adam.step()
     with torch.no_grad():
-        return forward(test).softmax(1)
+        return forward(test).double().softmax(1)  # in f32 many round to 1 and tie
 
 
-data = np.load(sys.argv[1])
-labels, images, texts = data["labels"], torch.tensor(data["projected"]), torch.tensor(data["texts"])
-method = {"clip-adapter": clip_adapter, "tip-adapter-f": tip_adapter_f}[sys.argv[2]]
-torch.manual_seed(0)
-start, processor = time.perf_counter(), time.process_time()
-accuracies = []
-for number in range(5):
-    train, test = fold(labels, number, sys.argv[3])
-    order = list(range(len(train)))
-    random.shuffle(order)
-    p = method(images[train], torch.tensor(labels[train]), images[test], texts, order)
-    accuracies.append(balanced_accuracy(labels[test], p.argmax(1).numpy()))
-print(json.dumps({"seconds": time.perf_counter() - start, "processor": time.process_time() - processor, "acc": sum(accuracies) / 5, "version": f"PyTorch {torch.__version__}, threads {torch.get_num_threads()}"}))
+METHODS = {"clip-adapter": clip_adapter, "tip-adapter-f": tip_adapter_f}
+
+
+def five_folds(method, images, labels, texts, shots, **options):
+    """Labels and probabilities of the test rows of each fold."""
+    for number in range(5):
+        train, test = fold(labels, number, shots)  # leaves the generator where the protocol draws the order
+        order = list(range(len(train)))
+        random.shuffle(order)
+        p = METHODS[method](images[train], torch.tensor(labels[train]), images[test], texts, order, **options)
+        yield labels[test], p.numpy()
+
+
+def main():
+    data = np.load(sys.argv[1])
+    torch.manual_seed(0)
+    start, processor = time.perf_counter(), time.process_time()
+    folds = five_folds(sys.argv[2], torch.tensor(data["projected"]), data["labels"], torch.tensor(data["texts"]), sys.argv[3])
+    accuracies = [balanced_accuracy(truth, p.argmax(1)) for truth, p in folds]
+    print(json.dumps({"seconds": time.perf_counter() - start, "processor": time.process_time() - processor, "acc": sum(accuracies) / 5,
+                      "version": f"PyTorch {torch.__version__}, threads {torch.get_num_threads()}"}))
+
+
+if __name__ == "__main__":
+    main()

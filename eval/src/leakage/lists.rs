@@ -137,26 +137,19 @@ fn read_dataset(place: &Place<'_>, with_pictures: bool) -> Result<(Vec<Listed>, 
     } else {
         Columns::WithoutImageBytes
     };
-    let bytes = |b: &Vec<u8>| with_pictures.then(|| b.clone());
     let (mut list, mut rejected) = (Vec::new(), Vec::new());
     let mut splits = std::collections::BTreeSet::new();
-    let mut wanted = |split: String| {
-        let of = place.split.is_none_or(|s| s == split);
+    let mut take = |image: dataset::record::ImageFile, sha256: String, split: String| {
+        if place.split.is_none_or(|s| s == split) {
+            let bytes = with_pictures.then_some(image.bytes.as_slice());
+            list.push(listed(image.path, sha256, bytes, &mut rejected));
+        }
         splits.insert(split);
-        of
     };
     if set.is_none() {
         for record in open.pairs(columns).map_err(bad)? {
             let record = record.map_err(bad)?;
-            if !wanted(record.split.to_string()) {
-                continue;
-            }
-            list.push(listed(
-                record.image.path,
-                record.image_sha256,
-                bytes(&record.image.bytes).as_deref(),
-                &mut rejected,
-            ));
+            take(record.image, record.image_sha256, record.split.to_string());
         }
     } else if let Some(name) = set.filter(|s| !open.label_sets().iter().any(|l| l == s)) {
         return Err(EvalError::input(
@@ -166,15 +159,7 @@ fn read_dataset(place: &Place<'_>, with_pictures: bool) -> Result<(Vec<Listed>, 
     }
     for record in open.labels(set, columns).map_err(bad)? {
         let record = record.map_err(bad)?;
-        if !wanted(record.split.to_string()) {
-            continue;
-        }
-        list.push(listed(
-            record.image.path,
-            record.image_sha256,
-            bytes(&record.image.bytes).as_deref(),
-            &mut rejected,
-        ));
+        take(record.image, record.image_sha256, record.split.to_string());
     }
     if list.is_empty() {
         let split = place

@@ -104,6 +104,17 @@ pub enum FoldRows {
     All,
 }
 
+/// What becomes of an image whose categories belong to several classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Several {
+    /// It is listed with its categories and not scored.
+    #[default]
+    LeaveOut,
+    /// It counts for the first of its categories that a class names, in the order of its label.
+    First,
+}
+
 /// One data set: exactly one of `folder` (with `set`), `tree` or `features_only`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +138,9 @@ pub struct DatasetConfig {
     /// Rows of the few-shot folds.
     #[serde(default)]
     pub fold_rows: FoldRows,
+    /// Images of several classes.
+    #[serde(default)]
+    pub several: Several,
     /// Where to get the images, shown when they are absent.
     #[serde(default)]
     pub download: Option<String>,

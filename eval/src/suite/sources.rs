@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use dataset::read::{Columns, Dataset};
 use serde::{Deserialize, Serialize};
 
-use super::config::{DatasetConfig, plain_name};
+use super::config::{ClassConfig, DatasetConfig, Several, plain_name};
 
 /// One labelled image of a data set.
 #[derive(Debug, Clone)]
@@ -121,24 +121,26 @@ fn absent(config: &DatasetConfig, place: &Path) -> anyhow::Error {
     anyhow::anyhow!("dataset '{}': folder {} is absent{hint}", config.name, place.display())
 }
 
-/// Class whose match names hold one of the categories; an error text when several classes do.
+/// Class of an image with these categories, `None` when no class names one of them; an error text when several classes
+/// do and the set leaves such images out.
 fn class_of(config: &DatasetConfig, categories: &[String]) -> Result<Option<usize>, String> {
-    let categories: Vec<String> = categories.iter().map(|c| plain_name(c)).collect();
-    let named = |class: usize| {
-        config.classes[class]
-            .match_names()
-            .iter()
-            .any(|m| categories.contains(&plain_name(m)))
+    let class_named = |category: &String| {
+        let category = plain_name(category);
+        let named = move |c: &ClassConfig| c.match_names().iter().any(|m| plain_name(m) == category);
+        (0..config.classes.len()).filter(move |&c| named(&config.classes[c]))
     };
-    let found: Vec<usize> = (0..config.classes.len()).filter(|&c| named(c)).collect();
-    match found[..] {
-        [] => Ok(None),
-        [class] => Ok(Some(class)),
-        _ => Err(format!(
-            "categories {categories:?} belong to {} classes of the suite",
+    let mut found: Vec<usize> = categories.iter().flat_map(class_named).collect();
+    let first = found.first().copied();
+    found.sort_unstable();
+    found.dedup();
+    if found.len() > 1 && config.several == Several::LeaveOut {
+        return Err(format!(
+            "categories {categories:?} belong to {} classes of the suite; several = \"first\" counts such an image for \
+             the first of them",
             found.len()
-        )),
+        ));
     }
+    Ok(first)
 }
 
 fn list_folder(config: &DatasetConfig, folder: &Path) -> anyhow::Result<ImageSet> {
@@ -275,4 +277,35 @@ pub fn read_images(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_image_of_several_classes_is_left_out_or_counts_for_its_first() {
+        let config = |several: &str| -> DatasetConfig {
+            toml::from_str(&format!(
+                "name = \"A\"\nmodality = \"FFA\"\ntree = \"a\"\n{several}\n\
+                 [[class]]\nname = \"uveitis\"\n[[class]]\nname = \"vein occlusion\"\nmatch = [\"RVO\", \"BRVO\"]\n"
+            ))
+            .unwrap()
+        };
+        let categories = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let (strict, first) = (config(""), config("several = \"first\""));
+        for (names, left_out, counted) in [
+            (&["Uveitis"][..], Some(0), Some(0)),
+            (&["scar", "brvo"], Some(1), Some(1)),
+            (&["RVO", "BRVO"], Some(1), Some(1)),
+            (&["scar"], None, None),
+        ] {
+            assert_eq!(class_of(&strict, &categories(names)), Ok(left_out), "{names:?}");
+            assert_eq!(class_of(&first, &categories(names)), Ok(counted), "{names:?}");
+        }
+        let both = categories(&["scar", "BRVO", "uveitis"]);
+        assert!(class_of(&strict, &both).unwrap_err().contains("2 classes"));
+        assert_eq!(class_of(&first, &both), Ok(Some(1)));
+    }
 }
