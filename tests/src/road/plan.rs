@@ -143,6 +143,8 @@ description = "Pictures of {name} that training did not see"
 seed = {SEED}
 shots = [1, 5]
 allow_short_classes = true
+training = ["dataset@train"]
+compare_pictures = true
 
 [[model]]
 name = "keepfit-{key}"

@@ -113,12 +113,12 @@ pub fn table_rows(plan: &Plan) -> Result<Vec<ResultRow>> {
 /// As [`table_rows`].
 pub fn lines(plan: &Plan) -> Result<Vec<String>> {
     let mut lines = vec![format!(
-        "{:<16} {:<12} {:<24} {:>8} {:>9} {:>14} {:>7}",
+        "{:<16} {:<12} {:<44} {:>8} {:>9} {:>14} {:>7}",
         "model", "set", "method", "pictures", "accuracy", "95 % interval", "chance"
     )];
     for row in table_rows(plan)? {
         lines.push(format!(
-            "{:<16} {:<12} {:<24} {:>8} {:>9} {:>14} {:>7}",
+            "{:<16} {:<12} {:<44} {:>8} {:>9} {:>14} {:>7}",
             row.model, row.set, row.method, row.images, row.accuracy, row.interval, row.chance
         ));
     }
