@@ -195,7 +195,7 @@ fn labelled_images(folder: &Path, manifest: &Path) -> anyhow::Result<Vec<(PathBu
 }
 
 /// Accuracy when each collection is judged by what the others taught. A collection
-/// is a source's images of one modality.
+/// is a source's images of one modality. `other_looks` judges them on yellowed paper, faded and so on.
 fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
     let groups: BTreeSet<(String, Modality)> = samples.iter().map(|s| (s.source.clone(), s.modality)).collect();
     let mut tables = serde_json::Map::new();
@@ -203,6 +203,7 @@ fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
         let mut confusion: BTreeMap<(Modality, Modality), usize> = BTreeMap::new();
         let mut by_group = serde_json::Map::new();
         let mut unlearnt = Vec::new();
+        let mut looks = (0usize, 0usize); // right, all
         for (source, modality) in &groups {
             let out = |s: &Sample| s.source == *source && s.modality == *modality;
             let rest: Vec<Sample> = samples.iter().filter(|s| !out(s)).cloned().collect();
@@ -213,6 +214,16 @@ fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
             }
             let model = fit(&rest, seed);
             let (mut right, mut all) = (0usize, 0usize);
+            for (s, look) in samples
+                .iter()
+                .filter(|s| out(s))
+                .flat_map(|s| s.look_measures.iter().map(move |l| (s, l)))
+            {
+                if method == "tree" {
+                    looks.0 += usize::from(model.tree.classify(look).modality == s.modality);
+                    looks.1 += 1;
+                }
+            }
             for s in samples.iter().filter(|s| out(s)) {
                 let verdict = if method == "tree" {
                     model.tree.classify(&s.measures)
@@ -235,6 +246,7 @@ fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
             json!({
                 "images": total,
                 "accuracy": right as f64 / total.max(1) as f64,
+                "other_looks": (looks.1 > 0).then(|| json!({"images": looks.1, "accuracy": looks.0 as f64 / looks.1 as f64})),
                 "collections": by_group,
                 "confusion": confusion.iter().map(|((a, b), n)| (format!("{a}->{b}"), json!(n))).collect::<serde_json::Map<_, _>>(),
                 "only_collection_of_its_modality": unlearnt,

@@ -1,5 +1,6 @@
 //! The few quantities by which the modalities differ, each with a physical reason.
 
+use dataset::modality::Modality;
 use image::{Rgb, RgbImage};
 
 /// Longest side of the copy that is measured, pixels.
@@ -10,10 +11,16 @@ const BLACK: f32 = 20.0;
 /// Measures of one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measures {
-    /// Log of the mean HSV saturation of lit pixels: colour photographs against gray modalities.
+    /// Log of the saturation of lit pixels, weighted by their brightness: colour photographs against gray modalities.
     pub saturation: f64,
+    /// Log of what remains of the colours when each channel is explained by the brightness alone, relative to the
+    /// brightness: a gray picture on yellowed paper or of a tinted screen has one tint, a colour photograph has many.
+    pub tints: f64,
     /// Share of bright, pale, flat pixels: paper of charts, drawings and text.
     pub paper: f64,
+    /// Log share of the variance that lies in details finer than a few pixels of the copy: strokes of print, against
+    /// the soft tissue of photographs and scans.
+    pub fine: f64,
     /// Log ratio of vertical to horizontal gradient energy: the layers of a B-scan lie level.
     pub layers: f64,
     /// Share of the variance that column means hold: a round field is brightest in its middle columns, a B-scan in all.
@@ -25,9 +32,11 @@ pub struct Measures {
 }
 
 /// Names of the measures in `Measures::values`.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 8] = [
     "saturation",
+    "tints",
     "paper",
+    "fine",
     "layers",
     "columns",
     "bright_lines",
@@ -41,7 +50,9 @@ impl Measures {
         Some(
             [
                 self.saturation,
+                self.tints,
                 self.paper,
+                self.fine,
                 self.layers,
                 self.columns,
                 self.bright_lines,
@@ -89,7 +100,7 @@ impl Plane {
 
 /// Measures a picture.
 pub fn measure(image: &RgbImage) -> Measures {
-    let small = shrink(image);
+    let small = without_rim(&shrink(image));
     let (width, height) = (small.width() as usize, small.height() as usize);
     let pixels: Vec<[f32; 3]> = small.pixels().map(|p| p.0.map(f32::from)).collect();
     let gray = Plane {
@@ -103,11 +114,14 @@ pub fn measure(image: &RgbImage) -> Measures {
     let high: Vec<f32> = pixels.iter().map(|p| p[0].max(p[1]).max(p[2])).collect();
     let low: Vec<f32> = pixels.iter().map(|p| p[0].min(p[1]).min(p[2])).collect();
     let saturation: Vec<f32> = high.iter().zip(&low).map(|(h, l)| (h - l) / h.max(1.0)).collect();
+    let colour = colour(&pixels, width, height);
     let (layers, columns) = layering(&gray);
     let (bright_lines, line_contrast) = lines(&gray, &high, &low);
     Measures {
-        saturation: mean_saturation(&saturation, &high),
+        saturation: colour.0,
+        tints: colour.1,
         paper: paper(&gray, &high, &saturation),
+        fine: fine(&gray),
         layers,
         columns,
         bright_lines,
@@ -122,6 +136,78 @@ pub fn measure_without_colour(image: &RgbImage) -> Measures {
         Rgb([((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8; 3])
     });
     measure(&gray)
+}
+
+/// Looks that the same picture can have in a book or on a screen: on yellowed paper, under bluish light, faded in print;
+/// the middle of a picture alone; an OCT scan as a negative and in false colours. Small copies, good for [`measure`] alone.
+pub fn other_looks(image: &RgbImage, modality: Modality) -> Vec<RgbImage> {
+    /// Red, green and blue of false colours from dark to bright, as OCT devices show them.
+    const FALSE_COLOURS: [[f32; 3]; 5] = [
+        [0.0, 0.0, 60.0],
+        [0.0, 90.0, 220.0],
+        [40.0, 200.0, 90.0],
+        [250.0, 220.0, 40.0],
+        [250.0, 250.0, 250.0],
+    ];
+    let small = shrink(image);
+    let with = |change: &dyn Fn([f32; 3]) -> [f32; 3]| {
+        let mut copy = small.clone();
+        for p in copy.pixels_mut() {
+            p.0 = change(p.0.map(f32::from)).map(|v| v.round().clamp(0.0, 255.0) as u8);
+        }
+        copy
+    };
+    let light = |[r, g, b]: [f32; 3]| 0.299 * r + 0.587 * g + 0.114 * b;
+    let mut looks = vec![
+        with(&|[r, g, b]| [r, 0.94 * g, 0.78 * b]),
+        with(&|[r, g, b]| [0.84 * r, 0.93 * g, b]),
+        with(&|p| p.map(|v| 45.0 + 0.72 * v)),
+    ];
+    if modality != Modality::Other {
+        let (w, h) = (image.width(), image.height());
+        let middle = image::imageops::crop_imm(image, w / 4, h / 4, (w / 2).max(1), (h / 2).max(1)).to_image();
+        looks.push(shrink(&middle));
+    }
+    if modality == Modality::Oct {
+        looks.push(with(&|p| p.map(|v| 255.0 - v)));
+        looks.push(with(&|p| {
+            let place = light(p) / 255.0 * (FALSE_COLOURS.len() - 1) as f32;
+            let below = (place as usize).min(FALSE_COLOURS.len() - 2);
+            let share = place - below as f32;
+            [0, 1, 2].map(|c| FALSE_COLOURS[below][c] * (1.0 - share) + FALSE_COLOURS[below + 1][c] * share)
+        }));
+    }
+    looks
+}
+
+/// Cuts off what a generous crop left of the page around the picture: even, light rows and columns at the sides.
+fn without_rim(image: &RgbImage) -> RgbImage {
+    /// Largest share of a side's length that counts as rim.
+    const DEEPEST: f64 = 0.1;
+    /// Least value of the page.
+    const LIGHT: u8 = 200;
+    /// Largest difference within a row or column of it.
+    const EVEN: u8 = 24;
+    let even = |pixels: &mut dyn Iterator<Item = (u32, u32)>| {
+        let (mut least, mut most) = (255, 0);
+        for (x, y) in pixels {
+            for v in image.get_pixel(x, y).0 {
+                least = least.min(v);
+                most = most.max(v);
+            }
+        }
+        least >= LIGHT && most - least <= EVEN
+    };
+    let (width, height) = image.dimensions();
+    let depth = |length: u32, rim: &dyn Fn(u32) -> bool| {
+        let limit = (f64::from(length) * DEEPEST) as u32;
+        (0..limit).take_while(|&i| rim(i)).count() as u32
+    };
+    let row = |y: u32| even(&mut (0..width).map(|x| (x, y)));
+    let column = |x: u32| even(&mut (0..height).map(|y| (x, y)));
+    let (left, right) = (depth(width, &column), depth(width, &|i| column(width - 1 - i)));
+    let (top, bottom) = (depth(height, &row), depth(height, &|i| row(height - 1 - i)));
+    image::imageops::crop_imm(image, left, top, width - left - right, height - top - bottom).to_image()
 }
 
 fn shrink(image: &RgbImage) -> RgbImage {
@@ -139,15 +225,44 @@ fn shrink(image: &RgbImage) -> RgbImage {
     )
 }
 
-fn mean_saturation(saturation: &[f32], high: &[f32]) -> f64 {
+/// Logs of saturation and of the variety of tints. The channels are blurred first: the coloured noise of a scan is no colour.
+fn colour(pixels: &[[f32; 3]], width: usize, height: usize) -> (f64, f64) {
     /// Keeps gray pictures finite: the tint of gray scans is about this large.
-    const FLOOR: f64 = 0.02;
-    let (sum, count) = saturation
-        .iter()
-        .zip(high)
-        .filter(|(_, h)| **h > BLACK)
-        .fold((0.0, 0usize), |(sum, n), (s, _)| (sum + f64::from(*s), n + 1));
-    (sum / count.max(1) as f64 + FLOOR).ln()
+    const SATURATION_FLOOR: f64 = 0.02;
+    /// The same for what compression leaves of one tint.
+    const TINTS_FLOOR: f64 = 0.01;
+    let channels = [0, 1, 2].map(|c| {
+        let values = pixels.iter().map(|p| p[c]).collect();
+        Plane { width, height, values }.blurred(4)
+    });
+    let lit: Vec<[f64; 3]> = (0..pixels.len())
+        .map(|i| [0, 1, 2].map(|c| f64::from(channels[c].values[i])))
+        .filter(|p| p[0].max(p[1]).max(p[2]) > f64::from(BLACK))
+        .collect();
+    let count = lit.len().max(1) as f64;
+    let light = |p: &[f64; 3]| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
+    let (mut span, mut high) = (0.0, 0.0);
+    for p in &lit {
+        let most = p[0].max(p[1]).max(p[2]);
+        span += most - p[0].min(p[1]).min(p[2]);
+        high += most;
+    }
+    let mean_light = lit.iter().map(light).sum::<f64>() / count;
+    let light_variance = lit.iter().map(|p| (light(p) - mean_light).powi(2)).sum::<f64>();
+    let unexplained: f64 = (0..3)
+        .map(|c| {
+            let mean = lit.iter().map(|p| p[c]).sum::<f64>() / count;
+            let together: f64 = lit.iter().map(|p| (p[c] - mean) * (light(p) - mean_light)).sum();
+            let slope = together / light_variance.max(1e-9);
+            lit.iter()
+                .map(|p| (p[c] - mean - slope * (light(p) - mean_light)).powi(2))
+                .sum::<f64>()
+        })
+        .sum();
+    (
+        (span / high.max(1.0) + SATURATION_FLOOR).ln(),
+        ((unexplained / count).sqrt() / mean_light.max(1.0) + TINTS_FLOOR).ln(),
+    )
 }
 
 fn paper(gray: &Plane, high: &[f32], saturation: &[f32]) -> f64 {
@@ -175,6 +290,16 @@ fn paper(gray: &Plane, high: &[f32], saturation: &[f32]) -> f64 {
         }
     }
     count as f64 / gray.values.len().max(1) as f64
+}
+
+fn fine(gray: &Plane) -> f64 {
+    let count = gray.values.len().max(1) as f64;
+    let mean = gray.values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    let all = gray.values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
+    let smooth = gray.blurred(2);
+    let pairs = gray.values.iter().zip(&smooth.values);
+    let detail = pairs.map(|(v, s)| f64::from(v - s).powi(2)).sum::<f64>() / count;
+    ((detail + 0.1) / (all + 1.0)).ln()
 }
 
 fn layering(gray: &Plane) -> (f64, f64) {
@@ -282,6 +407,13 @@ mod tests {
         assert!(white.paper > 0.99);
         let red = measure(&RgbImage::from_pixel(200, 200, Rgb([200, 80, 30])));
         assert!(red.saturation > -0.3 && red.paper == 0.0);
+        let aged = measure(&RgbImage::from_fn(200, 200, |x, y| {
+            let v = (x + y) as f32 / 2.0;
+            Rgb([v as u8, (0.94 * v) as u8, (0.78 * v) as u8])
+        }));
+        assert!(aged.saturation > -1.6 && aged.tints < -4.0, "{aged:?}");
+        let many = measure(&RgbImage::from_fn(200, 200, |x, y| Rgb([200, x as u8, y as u8 / 2])));
+        assert!(many.tints > -2.0, "{many:?}");
         assert!(measure_without_colour(&RgbImage::from_pixel(40, 40, Rgb([200, 80, 30]))).saturation < -3.8);
     }
 }

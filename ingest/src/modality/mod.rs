@@ -69,7 +69,7 @@ pub struct SourceCount {
 }
 
 /// Version of [`measures`] and [`histogram`]: a model of another version is refused.
-pub const MEASURES_VERSION: u32 = 1;
+pub const MEASURES_VERSION: u32 = 2;
 
 /// The model that ships with the program.
 const BUILT_IN: &str = include_str!("../../models/modality.json");
@@ -153,6 +153,8 @@ pub struct Sample {
     pub measures: measures::Measures,
     /// The same of the picture without its colour.
     pub gray_measures: measures::Measures,
+    /// The same of the other looks it can have ([`measures::other_looks`]).
+    pub look_measures: Vec<measures::Measures>,
     /// 8x8x8 HSV histogram.
     pub histogram: Vec<f32>,
 }
@@ -164,6 +166,10 @@ pub fn sample(image: &RgbImage, modality: Modality, source: &str) -> Sample {
         source: source.to_owned(),
         measures: measures::measure(image),
         gray_measures: measures::measure_without_colour(image),
+        look_measures: measures::other_looks(image, modality)
+            .iter()
+            .map(measures::measure)
+            .collect(),
         histogram: histogram::hsv_histogram(image),
     }
 }

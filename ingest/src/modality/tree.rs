@@ -1,10 +1,11 @@
-//! Four questions in a row: Is it on paper? In colour? In layers? With dye?
+//! Four questions in a row: Is it print? In layers? In colour? With dye?
 //!
-//! Each is a [`Question`] on one or two measures, so that a camera unlike the
+//! Each is a [`Question`] on a few measures, so that a camera unlike the
 //! ones learnt from is judged by the physics of its pictures and not by its
 //! colours. The probabilities multiply:
-//! CFP = !paper * colour, OCT = !paper * !colour * layers,
-//! FFA = !paper * !colour * !layers * dye, OTHER is what remains.
+//! OCT = !print * layers, CFP = !print * !layers * colour,
+//! FFA = !print * !layers * !colour * dye, OTHER is what remains.
+//! Layers come before colour, for devices show OCT scans in false colours, too.
 
 use dataset::modality::Modality;
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,10 @@ impl TreeModel {
         let colour = ask(&self.colour);
         let layers = ask(&self.layers);
         let dye = ask(&self.dye);
-        let gray = picture * (1.0 - colour);
-        let cfp = picture * colour;
-        let oct = gray * layers;
-        let ffa = gray * (1.0 - layers) * dye;
+        let oct = picture * layers;
+        let flat = picture * (1.0 - layers);
+        let cfp = flat * colour;
+        let ffa = flat * (1.0 - colour) * dye;
         Verdict::from_scores([cfp, ffa, oct, (1.0 - cfp - ffa - oct).max(0.0)])
     }
 }
@@ -53,7 +54,7 @@ impl TreeModel {
 /// OTHER samples with more paper than this are charts, drawings and text; the rest are gray photographs.
 const PAPER_SHARE: f64 = 0.1;
 
-/// Learns the four questions.
+/// Learns the four questions from the samples and from the other looks they can have.
 ///
 /// A colour photograph without its colour looks like a red-free one: dark vessels
 /// in a round field. So the luminance of CFP samples stands in for gray
@@ -67,7 +68,19 @@ pub fn fit(samples: &[Sample]) -> TreeModel {
             .collect();
         logistic::fit(names, &rows)
     };
-    let pictures = || samples.iter().filter(|s| !is_paper(s));
+    /// All looks of the chosen samples with the answer of each sample.
+    fn looks<'a>(
+        samples: &'a [Sample],
+        chosen: impl Fn(&Sample) -> bool + 'a,
+        answer: impl Fn(&Sample) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a Measures, bool)> {
+        samples.iter().filter(move |s| chosen(s)).flat_map(move |s| {
+            let answer = answer(s);
+            std::iter::once(&s.measures)
+                .chain(&s.look_measures)
+                .map(move |m| (m, answer))
+        })
+    }
     let cfp_luminance = || {
         samples
             .iter()
@@ -75,26 +88,29 @@ pub fn fit(samples: &[Sample]) -> TreeModel {
             .map(|s| (&s.gray_measures, false))
     };
     TreeModel {
-        paper: ask(&["paper"], samples.iter().map(|s| (&s.measures, is_paper(s))).collect()),
+        paper: ask(&["paper", "fine"], looks(samples, |_| true, is_paper).collect()),
         colour: ask(
-            &["saturation"],
-            pictures().map(|s| (&s.measures, s.modality == Modality::Cfp)).collect(),
+            &["tints"],
+            looks(
+                samples,
+                |s| !is_paper(s) && s.modality != Modality::Oct,
+                |s| s.modality == Modality::Cfp,
+            )
+            .collect(),
         ),
         layers: ask(
             &["layers", "columns"],
-            pictures()
-                .filter(|s| s.modality != Modality::Cfp)
-                .map(|s| (&s.measures, s.modality == Modality::Oct))
-                .chain(cfp_luminance())
-                .collect(),
+            looks(samples, |s| !is_paper(s), |s| s.modality == Modality::Oct).collect(),
         ),
         dye: ask(
             &["bright_lines", "line_contrast"],
-            pictures()
-                .filter(|s| matches!(s.modality, Modality::Ffa | Modality::Other))
-                .map(|s| (&s.measures, s.modality == Modality::Ffa))
-                .chain(cfp_luminance())
-                .collect(),
+            looks(
+                samples,
+                |s| !is_paper(s) && matches!(s.modality, Modality::Ffa | Modality::Other),
+                |s| s.modality == Modality::Ffa,
+            )
+            .chain(cfp_luminance())
+            .collect(),
         ),
     }
 }
