@@ -1,7 +1,7 @@
 //! Marks in brackets, and brackets that OCR damaged.
 
 use super::context::{Boundary, Follow, boundary};
-use super::group::{Atoms, group, skip_blank};
+use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, group, skip_blank};
 use super::marks::{Form, Mark, finish, panel_word};
 use super::normalize::{Normalized, is_cjk};
 
@@ -11,6 +11,9 @@ pub(super) fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Opt
     let mut j = skip_blank(n, i + 1, to);
     if let Some(after) = panel_word(n, j) {
         j = after;
+    }
+    if let Some(mark) = misclosed(n, i, j, from, to) {
+        return Some(mark);
     }
     let Some((atoms, end)) = group(n, j, to) else {
         // `(1D)`: a speck or the bracket itself was read twice.
@@ -43,17 +46,36 @@ pub(super) fn bracketed(n: &Normalized, i: usize, from: usize, to: usize) -> Opt
         // `(C, arrows)`: a label behind its text with a remark.
         ',' | ';' | ':' if close < to => {
             let stop = (close + 1..to.min(close + 60)).find(|&k| matches!(n.at(k), ')' | '(' | ']'))?;
-            if n.at(stop) == '(' || boundary(n, i, from) == Boundary::Start {
+            let begins = boundary(n, i, from) == Boundary::Start;
+            if n.at(stop) == '(' && !begins {
+                // `团块（B，47秒（C）`: the closing bracket was misread.
+                return Some(finish(n, (i, close), atoms, form, from, to, 0.6));
+            }
+            if begins {
                 return None;
             }
             let mut mark = finish(n, (i, stop + 1), atoms, Form::Note, from, to, 0.0);
             mark.note = Some((n.skip_space(close + 1), stop));
             Some(mark)
         }
-        // `[B、C|`, `(A3J`: the closing bracket of a group was misread.
-        '|' | '>' if close < to && atoms.len() > 1 => Some(finish(n, (i, close + 1), atoms, form, from, to, 0.6)),
         _ => broken_bracket(n, i, j, from, to),
     }
+}
+
+/// `[B、C|造影`, `(IIJ 彩照`: a sign that no label has stands where the group should close.
+fn misclosed(n: &Normalized, i: usize, j: usize, from: usize, to: usize) -> Option<Mark> {
+    const LONGEST_GROUP: usize = 12;
+    let close = n.find(j + 1, to.min(j + LONGEST_GROUP), |c| {
+        matches!(c, '|' | '>' | 'J' | ')' | ']' | '}' | '(')
+    });
+    if !matches!(n.at(close), '|' | '>' | 'J') || close >= to {
+        return None;
+    }
+    let (atoms, end) = group(n, j, close)?;
+    // `(AJCC stage`
+    let word = n.at(close) == 'J' && n.at(close + 1).is_ascii_alphanumeric() && !n.has_cjk;
+    let form = if n.at(i) == '[' { Form::Bracket } else { Form::Paren };
+    (end == close && !word).then(|| finish(n, (i, close + 1), atoms, form, from, to, 0.6))
 }
 
 /// `(AJ 彩照`, `(A.彩照`, `(A|彩照`: the closing bracket was misread.
@@ -76,6 +98,10 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
         && (!after.is_ascii_alphanumeric() || len == 2)
         && after != ')'
         && j + len < to;
+    if open && single && is_cjk(tail) && !GLUED_WORDS.contains(tail) && n.at(j).is_ascii_uppercase() {
+        // `。【E经病灶`: the closing bracket was lost.
+        return Some(finish(n, (i, j + 1), Atoms::one(j, 1), Form::Paren, from, to, 0.8));
+    }
     if !(single && misread) {
         return None;
     }
@@ -85,7 +111,10 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
 
 /// `CA)`, `Cii)`, `CAJ`: the opening bracket was read as a letter; `EJ`, `1J`: the closing one was.
 pub(super) fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let ends = |k: usize| k < to && (is_cjk(n.at(k)) || matches!(n.at(k), ' ' | '\n') || n.at(k).is_ascii_uppercase());
+    let ends = |k: usize| {
+        let c = n.at(k);
+        k < to && (is_cjk(c) || matches!(c, ' ' | '\n' | ',' | ';' | '。') || c.is_ascii_uppercase())
+    };
     if n.at(i) == 'C' && n.at(i + 1).is_ascii_alphanumeric() {
         if n.at(i + 2) == 'J' && ends(i + 3) {
             let atoms = Atoms::one(i + 1, 1);
@@ -98,13 +127,23 @@ pub(super) fn misread_bracket(n: &Normalized, i: usize, from: usize, to: usize) 
             return Some(finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.6));
         }
     }
-    let open = matches!(
-        boundary(n, i, from),
-        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
-    );
-    if open && n.at(i).is_ascii_alphanumeric() && n.at(i + 1) == 'J' && ends(i + 2) {
-        let atoms = Atoms::one(i, 1);
-        return Some(finish(n, (i, i + 2), atoms, Form::Close, from, to, 0.6));
+    let close = n.find(i + 1, to.min(i + 1 + LONGEST_ATOM), |c| c == 'J');
+    let open = || {
+        matches!(
+            boundary(n, i, from),
+            Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
+        )
+    };
+    if n.at(close) == 'J' && close < to && ends(close + 1) && open() {
+        let (atoms, _) = group(n, i, close).filter(|g| g.1 == close)?;
+        return Some(finish(n, (i, close + 1), atoms, Form::Close, from, to, 0.6));
     }
     None
+}
+
+/// `|A]`: the opening bracket was read as a stroke.
+pub(super) fn stroke(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let (atoms, end) = group(n, i + 1, to)?;
+    let closed = matches!(n.at(end), ']' | ')' | '}') && end < to;
+    closed.then(|| finish(n, (i, end + 1), atoms, Form::Bracket, from, to, 0.4))
 }

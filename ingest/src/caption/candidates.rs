@@ -56,12 +56,13 @@ pub(super) fn candidates(
     out: &mut Candidates,
 ) {
     out.clear();
+    let columns = columns(n, marks, family);
     for (index, mark) in marks.iter().enumerate() {
         if out.list.len() >= MAX_CANDIDATES {
             break;
         }
         let from = out.values.len();
-        let had_exact = exact_values(n, mark, family, &mut out.values).is_some();
+        let had_exact = exact_values(n, mark, (family, columns), &mut out.values).is_some();
         if had_exact {
             out.add(index, from, mark.damage);
         } else {
@@ -71,7 +72,7 @@ pub(super) fn candidates(
         let single = mark.atoms.len() == 1;
         if !single {
             if !had_exact {
-                match damaged_group(n, mark, family, &mut out.values) {
+                match damaged_group(n, mark, (family, columns), &mut out.values) {
                     Some(cost) => out.add(index, from, cost),
                     None => out.values.truncate(from),
                 }
@@ -89,13 +90,7 @@ pub(super) fn candidates(
             {
                 continue;
             }
-            // A good label of the family is rarely a misread other one.
-            let firm = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
-            let cost = match (had_exact, firm) {
-                (true, true) => cost + 0.3,
-                (true, false) => cost + 1.2,
-                _ => cost,
-            };
+            let cost = cost + if had_exact { exact_price(mark) } else { 0.0 };
             let from = out.values.len();
             out.values.push(v);
             out.add(index, from, cost + mark.damage);
@@ -103,21 +98,52 @@ pub(super) fn candidates(
     }
 }
 
+/// Price of taking a good label of the family for another one that was misread: more than one label
+/// left out where it stands inside a sentence, less than two where it is set apart.
+fn exact_price(mark: &Mark) -> f32 {
+    let begins = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
+    match (begins, mark.form) {
+        (true, _) => 0.3,
+        (false, Form::Paren | Form::Bracket) => 0.6,
+        _ => 1.2,
+    }
+}
+
+/// The highest digit behind a letter: how many columns the grid has that such labels count.
+fn columns(n: &Normalized, marks: &[Mark], family: Family) -> u16 {
+    if !matches!(family, Family::UpperDigit | Family::LowerDigit) {
+        return 0;
+    }
+    let digits = marks.iter().flat_map(|m| m.atoms.iter()).filter(|a| a.len == 2);
+    let values = digits.filter_map(|a| value(n.slice(a.start, a.start + 2), family));
+    values.map(|v| v % 100).max().unwrap_or(0)
+}
+
 /// Pushes the values of a mark whose atoms all belong to the family.
-fn exact_values(n: &Normalized, mark: &Mark, family: Family, values: &mut Vec<u16>) -> Option<()> {
+fn exact_values(n: &Normalized, mark: &Mark, kind: (Family, u16), values: &mut Vec<u16>) -> Option<()> {
     let from = values.len();
     for atom in mark.atoms.iter() {
-        let v = value(n.slice(atom.start, atom.start + atom.len), family)?;
-        push_value(values, from, v, atom.range, family)?;
+        let v = value(n.slice(atom.start, atom.start + atom.len), kind.0)?;
+        push_value(values, from, v, atom.range, kind)?;
     }
     Some(())
 }
 
 /// Pushes one more value of the mark whose values begin at `from`.
-fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, family: Family) -> Option<()> {
+fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, (family, columns): (Family, u16)) -> Option<()> {
     if let Some(&last) = values[from..].last() {
         if v <= last || v > family.max() {
             return None;
+        }
+        if range && v / 100 > last / 100 {
+            // `A1-B2` runs over the rows of a grid, which are all as long as its longest.
+            if columns == 0 || (v / 100 - last / 100) * columns > 30 {
+                return None;
+            }
+            values.extend(last + 1..=last / 100 * 100 + columns);
+            values.extend((last / 100 + 1..v / 100).flat_map(|row| row * 100 + 1..=row * 100 + columns));
+            values.extend(v / 100 * 100 + 1..=v);
+            return Some(());
         }
         if range {
             if v - last > 30 {
@@ -132,7 +158,8 @@ fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, family: F
 }
 
 /// A group with one misread atom: `B、0` for `B、D`, `4-C` for `A-C`. Pushes its values, gives its price.
-fn damaged_group(n: &Normalized, mark: &Mark, family: Family, values: &mut Vec<u16>) -> Option<f32> {
+fn damaged_group(n: &Normalized, mark: &Mark, kind: (Family, u16), values: &mut Vec<u16>) -> Option<f32> {
+    let family = kind.0;
     let from = values.len();
     let mut cost = mark.damage;
     for (k, atom) in mark.atoms.iter().enumerate() {
@@ -147,7 +174,7 @@ fn damaged_group(n: &Normalized, mark: &Mark, family: Family, values: &mut Vec<u
                 pick.0
             }
         };
-        push_value(values, from, v, atom.range && k > 0, family)?;
+        push_value(values, from, v, atom.range && k > 0, kind)?;
     }
     Some(cost)
 }

@@ -123,8 +123,8 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     let blanks = i - j;
     let p = n.before(j);
     match p {
-        // The digits behind a decimal point.
-        '.' if blanks == 0 && n.at(i).is_ascii_digit() && j > from + 1 && n.at(j - 2).is_ascii_digit() => {
+        // The digits behind a decimal point or of a ratio.
+        '.' | ':' if blanks == 0 && n.at(i).is_ascii_digit() && j > from + 1 && n.at(j - 2).is_ascii_digit() => {
             return Boundary::Word;
         }
         '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
@@ -132,7 +132,8 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
         ',' | '、' | '(' | '[' => return Boundary::Comma,
         ')' | ']' | '"' | '\'' | '%' | '*' => return Boundary::Space,
         '和' | '及' | '与' => return Boundary::Conjunction,
-        '见' | '如' | '同' | '图' => return Boundary::Reference,
+        '如' | '图' => return Boundary::Reference,
+        '见' | '同' if blanks == 0 => return Boundary::Reference,
         _ if is_cjk(p) => return if blanks > 0 { Boundary::Space } else { Boundary::Cjk },
         _ => {}
     }

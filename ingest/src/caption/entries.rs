@@ -1,5 +1,6 @@
 //! The words of every label, whichever side of it they stand on.
 
+use super::group::and_word;
 use super::normalize::{Normalized, is_cjk};
 use super::run::{Mode, Run};
 use super::split::Block;
@@ -69,7 +70,7 @@ pub(super) fn mixed_texts(n: &Normalized, raw: &str, (from, to): (usize, usize),
 /// Texts that stand before their labels. The first begins where its sentence begins.
 pub(super) fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize), run: &Run, block: &mut Block) {
     let first = &run.items[0];
-    let sentence = sentence_start(n, from, first.start);
+    let sentence = first_sentence(n, from, first.start);
     block.preface = words(n.raw_slice(raw, from, sentence));
     let mut at = sentence;
     let mut predicates = false;
@@ -132,7 +133,7 @@ pub(super) fn after_texts(n: &Normalized, raw: &str, (from, to): (usize, usize),
 fn says_something(n: &Normalized, at: usize) -> bool {
     let i = n.skip_space(at);
     let word = |w: &str| w.chars().enumerate().all(|(k, c)| n.at(i + k) == c);
-    let joins = matches!(n.at(i), '和' | '及' | '与' | '或' | '以') || word("and ") || word("or ") || word("as well");
+    let joins = matches!(n.at(i), '和' | '及' | '与' | '或' | '以') || and_word(n, i) || word("or ") || word("as well");
     (is_cjk(n.at(i)) || n.at(i).is_lowercase()) && !joins
 }
 
@@ -179,7 +180,9 @@ fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
                     && (next.is_uppercase() || is_cjk(next) || next.is_ascii_digit())
                     && !is_abbreviation(n, i - 1, from)
             }
-            ';' | ':' => true,
+            ';' => true,
+            // A ratio or a time of day (`A/V=1:2`, `7:53`) goes on.
+            ':' => !is_ratio(n, i - 1) && !is_abbreviated(n, i - 1, from),
             _ => false,
         };
         if here && n.skip_space(i) < end {
@@ -190,6 +193,32 @@ fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
     from
 }
 
+/// True when the colon stands between digits.
+fn is_ratio(n: &Normalized, colon: usize) -> bool {
+    n.before(colon).is_ascii_digit() && n.at(colon + 1).is_ascii_digit()
+}
+
+/// True when what the colon at `colon` ends is one abbreviation or time: `OCT: fluid`, `14s：静脉期`.
+fn is_abbreviated(n: &Normalized, colon: usize, from: usize) -> bool {
+    const LONGEST: usize = 7;
+    let chars = n.slice(from, colon);
+    let part = |c: &&char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':');
+    let (before, word) = chars.split_at(chars.len() - chars.iter().rev().take_while(part).count());
+    let lower = word.iter().filter(|c| c.is_ascii_lowercase()).count();
+    let stop = before.iter().rev().find(|c| !matches!(c, ' ' | '\n'));
+    (2..=LONGEST).contains(&word.len()) && lower < 2 && stop.is_none_or(|c| matches!(c, '.' | '。' | ';' | ','))
+}
+
+/// The start of the words of the first label at `end`: a semicolon parts them no more than a comma
+/// (`Gray membrane; stretched vessels (A)`).
+fn first_sentence(n: &Normalized, from: usize, end: usize) -> usize {
+    let mut at = sentence_start(n, from, end);
+    while at > from && n.before(at) == ';' {
+        at = sentence_start(n, from, at - 1);
+    }
+    at
+}
+
 /// True when the stop at `dot` belongs to an abbreviation: one letter, `Fig`, `vs`, `No`.
 fn is_abbreviation(n: &Normalized, dot: usize, from: usize) -> bool {
     let mut k = dot;
@@ -197,7 +226,9 @@ fn is_abbreviation(n: &Normalized, dot: usize, from: usize) -> bool {
         k -= 1;
     }
     let word: String = (k..dot).map(|i| n.at(i)).collect();
-    (word.len() == 1 && word.chars().all(|c| c.is_ascii_uppercase()))
+    // `genotype B.`, `Fig. 5-12A.` end a sentence, `by A. Smith` does not.
+    let named = k >= 2 && n.before(k) == ' ' && n.at(k - 2).is_ascii_lowercase() || n.before(k).is_ascii_digit();
+    (word.len() == 1 && word.chars().all(|c| c.is_ascii_uppercase()) && !named)
         || matches!(
             word.as_str(),
             "Fig" | "Figs" | "vs" | "No" | "Dr" | "cf" | "al" | "ca" | "approx"

@@ -8,6 +8,9 @@ pub(super) const GLUED_WORDS: &str = "超型级区类组期字族波链群等段
 /// Characters of the longest atom (`viii`).
 pub(super) const LONGEST_ATOM: usize = 4;
 
+/// Most places from one label of a list to the next.
+const FARTHEST: u16 = 8;
+
 /// One letter, number or circled digit of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Atom {
@@ -161,15 +164,24 @@ pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Atoms, usize)> {
             || (ca == 1 && cb == 4)
             || (ca == 2 && cb == 5);
         let steps = if ca == cb { vb == va + 1 } else { true };
+        // `A、M. tuberculosis`: a list leaves few labels out, a range as many as it likes.
+        let near = range || ca != cb || vb <= va + FARTHEST || ca > 3;
         let after = n.at(next_at + next.len);
         // `B-scan`, `C/D`, `A, A 40-year-old`: the second letter belongs to a word.
-        let word = matches!(after, '-' | '/' | '+' | '\'')
+        let word = matches!(after, '-' | '/' | '+' | '\'' | '=')
             && n.at(next_at + next.len + 1).is_ascii_alphanumeric()
             && joiner(n, next_at + next.len, to)
                 .is_none_or(|(at, _, _)| atom(n, at, to).and_then(|a| class(n, &a)).is_none_or(|(c, _)| c != cb));
         let increasing = ca != cb || vb > va;
         let glued = is_cjk(after) && GLUED_WORDS.contains(after);
-        if !same || word || glued || !increasing || !(steps || range || strict || misread) {
+        // `A — M. tuberculosis`: the dash is the label's own, `B．C. albicans`: so is the stop.
+        let own_sign = match n.at(end) {
+            '-' => false,
+            '.' => true,
+            _ => n.before(next_at) == ' ' || is_species(n, next_at + 2),
+        };
+        let word = word || ca == 1 && own_sign && range == (n.at(end) != '.') && is_initial(n, next_at);
+        if !same || word || glued || !increasing || !near || !(steps || range || strict || misread) {
             break;
         }
         atoms.push(next);
@@ -179,6 +191,20 @@ pub fn group(n: &Normalized, i: usize, to: usize) -> Option<(Atoms, usize)> {
         }
     }
     Some((atoms, end))
+}
+
+/// `M. tuberculosis`: a capital, a stop, a blank and a lower-case letter.
+fn is_initial(n: &Normalized, i: usize) -> bool {
+    n.at(i).is_ascii_uppercase() && n.slice(i + 1, i + 3) == ['.', ' '] && n.at(i + 3).is_ascii_lowercase()
+}
+
+/// True for a blank and a lone lower-case word among Chinese ones at `end`: `E. coli感染`.
+pub(super) fn is_species(n: &Normalized, end: usize) -> bool {
+    const SHORTEST: usize = 4;
+    let at = end + usize::from(n.at(end) == ' ');
+    let letters = n.slice(at, n.len()).iter().take_while(|c| c.is_ascii_lowercase());
+    let word = letters.count();
+    at > end && word >= SHORTEST && (is_cjk(n.at(at + word)) || n.at(at + word) == ' ' && is_cjk(n.at(at + word + 1)))
 }
 
 /// A sign that joins two labels at `end`: the place of the next atom, whether it is a
@@ -223,7 +249,7 @@ fn joiner(n: &Normalized, end: usize, to: usize) -> Option<(usize, bool, bool)> 
 }
 
 /// `and` with at most one letter misread, followed by a blank or one lone letter.
-fn and_word(n: &Normalized, i: usize) -> bool {
+pub(super) fn and_word(n: &Normalized, i: usize) -> bool {
     let wrong = usize::from(n.at(i) != 'a') + usize::from(n.at(i + 1) != 'n');
     wrong <= 1
         && matches!(n.at(i + 1), 'n' | 'u')

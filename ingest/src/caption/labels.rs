@@ -243,7 +243,7 @@ const DIGIT_SHAPES: [(char, &str); 9] = [
 ];
 
 /// Shapes that OCR gives for any circled digit.
-const CIRCLE_SHAPES: &str = "@OQD0©®〇○◎四田回国固囗¢";
+pub(super) const CIRCLE_SHAPES: &str = "@OQD0©®〇○◎四田回国固囗¢";
 
 /// What a misread label may have been, with a price each, for labels of one family.
 ///

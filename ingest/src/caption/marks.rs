@@ -3,9 +3,10 @@
 //! A mark is a group of atoms (`A`, `B、C`, `(a-c)`, `②`) with its wrapper, what
 //! stands before it and what follows. [`super::run`] chooses among them.
 
-use super::brackets::{bracketed, misread_bracket};
+use super::brackets::{bracketed, misread_bracket, stroke};
 use super::context::{Boundary, Follow, boundary, follow, inside_open_bracket};
-use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, atom, group, skip_blank};
+use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, atom, group, is_species, skip_blank};
+use super::labels::CIRCLE_SHAPES;
 use super::normalize::{Normalized, is_circled_digit, is_cjk};
 
 /// How a label group is set apart from the words.
@@ -75,6 +76,8 @@ pub struct Mark {
     pub follow: Follow,
     /// True when white space follows.
     pub spaced: bool,
+    /// True when the label, its stop and a lone lower-case word look like a species (`E. coli`).
+    pub species: bool,
     /// True when a verb of Chinese captions follows (`（A）示出血`).
     pub verb: bool,
     /// Price of a damaged wrapper (`(A〉`, `A .`).
@@ -107,21 +110,32 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
     let mut i = from;
     while i < to {
         let c = n.at(i);
+        let worn = if n.has_circled {
+            worn_circle(n, i, from, to)
+        } else {
+            None
+        };
         let mark = match c {
+            _ if worn.is_some() => worn,
             ' ' | '\n' | ',' | '.' | ';' | ':' | '。' | '、' | ')' => None,
             '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
             'a'..='z' | 'A'..='Z' | '0'..='9' => {
                 let word = word_end(n, i, to);
                 let panel = matches!(c, 'p' | 'P' | 'i' | 'I' | 'f' | 'F') && panel_word(n, i).is_some();
+                if let Some(mark) = before_abbreviation(n, (i, word), from, to) {
+                    i = mark.end;
+                    marks.push(mark);
+                    continue;
+                }
                 // Most words have nothing of a label, their first letters least of all.
-                let misread = c == 'C' || n.at(i + 1) == 'J';
+                let misread = c == 'C' || n.slice(i + 1, i + 4).contains(&'J');
                 if word - i <= LONGEST_ATOM && !panel && !misread && atom(n, i, to).is_none() {
                     i = word;
                     continue;
                 }
                 let initials = initialism(n, i, to);
                 // No label is longer than four characters, and none starts inside a word.
-                let short = word - i <= LONGEST_ATOM || panel;
+                let short = word - i <= LONGEST_ATOM || panel || n.slice(i + 1, i + 4).contains(&'J');
                 let m = match (initials, short) {
                     (0, true) => open(n, i, from, to),
                     (0, false) => run_together(n, word, from, to),
@@ -136,6 +150,7 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
                 m
             }
             '图' => open(n, i, from, to),
+            '|' => stroke(n, i, from, to).or_else(|| odd(n, i, from, to)),
             _ if is_circled_digit(c) => circled(n, i, from, to),
             _ => odd(n, i, from, to),
         };
@@ -214,10 +229,61 @@ fn end_of_list(n: &Normalized, i: usize, from: usize, to: usize) -> usize {
 fn circled(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let (atoms, end) = group(n, i, to)?;
     let mut end = end;
-    if matches!(n.at(end), '.' | ':' | '、' | ')') && end < to {
+    // Behind words the stop is theirs: `裂孔①、出血②。`
+    let behind = matches!(boundary(n, i, from), Boundary::Cjk | Boundary::Word);
+    if matches!(n.at(end), '.' | ':' | '、' | ')') && end < to && !behind {
         end += 1;
     }
     Some(finish(n, (i, end), atoms, Form::Circled, from, to, 0.0))
+}
+
+/// A circled label that was read as another round sign: `水肿D、`, `edema @,`, `。O 彩照`. Only where
+/// other labels are circled.
+fn worn_circle(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
+    let c = n.at(i);
+    if !(c.is_ascii_digit() || CIRCLE_SHAPES.contains(c)) || n.at(i + 1).is_ascii_alphanumeric() {
+        return None;
+    }
+    let end = skip_blank(n, i + 1, to);
+    let before = boundary(n, i, from);
+    let begins = !c.is_ascii_digit() && matches!(before, Boundary::Start | Boundary::Stop | Boundary::Line);
+    let behind = matches!(before, Boundary::Word | Boundary::Cjk)
+        && !n.before(i).is_ascii_alphanumeric()
+        && !matches!(n.before(i), '.' | ':' | '/' | '=' | '-');
+    let ends = end >= to
+        || matches!(n.at(end), ',' | '、' | ';' | '.' | '。' | '\n')
+        || matches!(follow(n, i + 1, to), Follow::Conjunction);
+    (begins || behind && ends).then(|| finish(n, (i, i + 1), Atoms::one(i, 1), Form::Circled, from, to, 0.2))
+}
+
+/// What stands at the beginning of Chinese panel texts in Latin capitals.
+const METHODS: [&str; 20] = [
+    "FFA", "FA", "FAF", "AF", "OCT", "OCTA", "ICGA", "ICG", "EDI", "SD", "SS", "ERG", "EOG", "VEP", "UBM", "MRI", "CT",
+    "IR", "MP", "HRT",
+];
+
+/// `BFFA示渗漏`, `C2OCT`, `BB超示混浊`: nothing stands between the label and an abbreviation.
+fn before_abbreviation(n: &Normalized, (i, word): (usize, usize), from: usize, to: usize) -> Option<Mark> {
+    if !n.has_cjk || word < i + 2 || !matches!(n.at(i), 'A'..='L') {
+        return None;
+    }
+    let len = 1 + usize::from(n.at(i + 1).is_ascii_digit());
+    let rest = n.slice(i + len, word);
+    let method = |chars: &[char]| {
+        METHODS
+            .iter()
+            .any(|m| m.len() == chars.len() && m.chars().eq(chars.iter().copied()))
+    };
+    let known = match rest {
+        ['A' | 'B'] => len == 1 && matches!(n.at(word), '超' | '扫' | '型'),
+        _ => method(rest) && !method(n.slice(i, word)),
+    };
+    let begins = known
+        && matches!(
+            boundary(n, i, from),
+            Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
+        );
+    begins.then(|| finish(n, (i, i + len), Atoms::one(i, len), Form::Glued, from, to, 0.2))
 }
 
 /// A group without an opening bracket: `A.`, `B、C.`, `a text`, `A右眼`, `Panel A`, `图A:`.
@@ -238,13 +304,20 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         }
         let odd = || matches!(n.at(j + 1), ':' | '.' | ',').then(|| (Atoms::one(j, 1), j + 1));
         let (atoms, end) = group(n, j, to).or_else(odd).filter(|g| g.1 <= to)?;
+        // `55 seconds, image ③`: a circled label brings its own wrapper.
+        if is_circled_digit(n.at(j)) && !matches!(n.at(i), 'p' | 'P' | '图') {
+            return None;
+        }
         if n.at(end) == ')' && end < to {
             // `(antigen; image C)`
             let mut mark = finish(n, (i, end + 1), atoms, Form::Paren, from, to, 0.1);
             mark.boundary = Boundary::Space;
             return Some(mark);
         }
-        let end = skip_terminator(n, end, to);
+        let end = match n.at(end) {
+            '示' | '为' if n.at(i) == '图' => end + 1,
+            _ => skip_terminator(n, end, to),
+        };
         return Some(finish(n, (i, end), atoms, Form::Word, from, to, 0.0));
     }
     if let Some(mark) = misread_bracket(n, i, from, to) {
@@ -272,6 +345,10 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
             (Form::Dot, end + 1)
         }
         ':' if !(digits && next.is_ascii_digit()) => (Form::Colon, end + 1),
+        ':' if matches!(boundary, Boundary::Stop | Boundary::Line | Boundary::Comma) => {
+            damage = 0.6;
+            (Form::Colon, end + 1)
+        }
         ',' if !(digits && next.is_ascii_digit()) => (Form::Comma, end + 1),
         ';' if !digits => (Form::Colon, end + 1),
         '。' => (Form::Dot, end + 1),
@@ -279,14 +356,8 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         '—' => (Form::Dash, if next == '—' { end + 2 } else { end + 1 }),
         '-' | '=' | '~' if !next.is_ascii_alphanumeric() => (Form::Dash, end + 1),
         '-' if next == '-' => (Form::Dash, end + 2),
-        '图' if !matches!(next, '谱' | '案') => {
-            let after = if matches!(next, '像' | '片' | '中') {
-                end + 2
-            } else {
-                end + 1
-            };
-            (Form::Word, skip_terminator(n, after, to))
-        }
+        '阁' | '圈' | '园' if matches!(next, ':' | '示' | '为') => (Form::Word, after_figure_word(n, end, to)),
+        '图' if !matches!(next, '谱' | '案') => (Form::Word, after_figure_word(n, end, to)),
         ' ' | '\n' => {
             let j = n.skip_space(end);
             match n.at(j) {
@@ -371,9 +442,19 @@ pub(super) fn finish(
         boundary: boundary(n, start, from),
         follow: follow(n, end, to),
         spaced: matches!(n.at(end), ' ' | '\n') || matches!(n.before(end), ' ' | '\n'),
+        species: form == Form::Dot && is_species(n, end),
         verb: matches!(n.at(n.skip_space(end)), '示' | '显' | '可' | '见' | '呈' | '提') && end < to,
         damage,
         note: None,
+    }
+}
+
+/// The place after `图`, `图像`, `图示`, `图：` at `end`.
+fn after_figure_word(n: &Normalized, end: usize, to: usize) -> usize {
+    match n.at(end + 1) {
+        '示' | '为' => end + 2,
+        '像' | '片' | '中' => skip_terminator(n, end + 2, to),
+        _ => skip_terminator(n, end + 1, to),
     }
 }
 
@@ -398,7 +479,8 @@ pub(super) fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
     PANEL_WORDS.iter().find_map(|word| {
         let len = word.len();
         // `PanelB:` without its blank.
-        let joined = n.at(i + len).is_ascii_uppercase() && matches!(n.at(i + len + 1), ':' | '.' | ',');
+        let joined = n.at(i + len).is_ascii_uppercase() && matches!(n.at(i + len + 1), ':' | '.' | ',')
+            || n.at(i + len).is_ascii_alphabetic() && n.at(i + len + 1) == ')';
         if n.at(i + len) != ' ' && !joined {
             return None;
         }

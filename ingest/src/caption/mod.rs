@@ -13,14 +13,18 @@ mod entries;
 #[cfg(test)]
 mod grammar_tests;
 pub mod group;
+mod headword;
 pub mod labels;
 pub mod marks;
 pub mod normalize;
+mod number;
 pub mod positions;
 pub mod run;
 pub mod split;
 pub mod start;
 mod stretch;
+#[cfg(test)]
+mod style_tests;
 mod text;
 #[cfg(test)]
 mod textbook_tests;

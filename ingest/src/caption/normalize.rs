@@ -17,6 +17,8 @@ pub struct Normalized {
     spans: Vec<(u32, u32)>,
     /// True when there is a Chinese character among them.
     pub has_cjk: bool,
+    /// True when there is a circled digit among them.
+    pub has_circled: bool,
 }
 
 impl Normalized {
@@ -134,6 +136,7 @@ pub fn normalize(raw: &str) -> Normalized {
         chars: Vec::with_capacity(room),
         spans: Vec::with_capacity(room),
         has_cjk: false,
+        has_circled: false,
     };
     let mut odd = Oddities::default();
     let mut at = 0;
@@ -209,6 +212,8 @@ fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities)
             one('(');
         }
         '〉' | '》' | '）' | '﹚' | '｝' => one(')'),
+        // A blank as wide as a character is set on purpose: no reading error, like a wide gap.
+        '\u{3000}' => [' ', ' '].into_iter().for_each(one),
         '“' | '”' | '„' | '＂' => one('"'),
         '‘' | '’' | '′' | '＇' => one('\''),
         _ if c.is_whitespace() || c.is_control() => one(' '),
@@ -217,7 +222,10 @@ fn push(out: &mut Normalized, c: char, start: u32, end: u32, odd: &mut Oddities)
             out.chars.push(c);
             out.spans.push((start, end));
         }
-        _ if is_circled_digit(c) => one(c),
+        _ if is_circled_digit(c) => {
+            one(c);
+            out.has_circled = true;
+        }
         // Circled and boxed letters are letters that bring their own wrapper.
         'Ⓐ'..='Ⓩ' | 'ⓐ'..='ⓩ' | '\u{249c}'..='\u{24b5}' => {
             odd.brackets = true;
@@ -269,11 +277,11 @@ fn drop_cjk_spaces(n: &mut Normalized) {
 /// A lone `o` behind a Chinese character is the ring of a full stop.
 fn full_stops(chars: &mut [char]) {
     for i in 1..chars.len() {
-        if chars[i] != 'o' || !is_cjk(chars[i - 1]) {
+        if chars[i] != 'o' || !(is_cjk(chars[i - 1]) || matches!(chars[i - 1], ')' | ']')) {
             continue;
         }
         let at = |k: usize| chars.get(k).copied().unwrap_or(' ');
-        let label = matches!(at(i + 2), ')' | '.' | '、' | ':');
+        let label = matches!(at(i + 2), ')' | '.' | '、' | ':' | ',');
         if label || !at(i + 1).is_ascii_lowercase() && !at(i + 1).is_ascii_digit() {
             chars[i] = '。';
         }
@@ -351,7 +359,7 @@ mod tests {
         for (raw, want) in [
             ("Ａ．彩照", "A.彩照"),
             ("（Ｂ、C）造影", "(B、C)造影"),
-            ("图 2—12　黄 斑 水肿", "图 2—12 黄斑水肿"),
+            ("图 2—12　黄 斑 水肿", "图 2—12  黄斑水肿"),
             ("Ⓐ Fundus", "(A) Fundus"),
             ("⑴彩照⑵造影", "(1)彩照(2)造影"),
             ("① OCT", "① OCT"),

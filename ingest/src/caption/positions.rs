@@ -65,7 +65,7 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
         }
         let c = n.at(i);
         let place = |c: char| c == '第' || direction(c).is_some();
-        let found = if is_cjk(c) && place(c) || c == '(' && is_cjk(n.at(n.skip_space(i + 1))) {
+        let found = if is_cjk(c) && place(c) || matches!(c, '(' | '[' | '{') && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
         } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() && may_be_place(n, i) {
             let continued = places
@@ -96,6 +96,7 @@ fn may_begin_place(c: char) -> bool {
     matches!(
         c,
         '(' | '['
+            | '{'
             | 'l'
             | 'r'
             | 'u'
@@ -166,6 +167,8 @@ fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
                 }
             }
             Mode::Before if place.boundary == Boundary::Cjk && place.noun => 0.6,
+            // `扩大（左下）静脉期`: the stop before it was lost.
+            Mode::Before if place.boundary == Boundary::Cjk && place.paren => 0.2,
             Mode::Before => -1.0,
             Mode::After if place.paren && !open => 1.6,
             Mode::After => -1.0,
@@ -197,6 +200,7 @@ fn choose(places: &[Place], mode: Mode, context: Context) -> Option<Run> {
         items,
         score,
         missing: Vec::new(),
+        enumeration: false,
     })
 }
 
@@ -212,7 +216,7 @@ fn agree(keys: &[(u8, u8)]) -> bool {
 }
 
 fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) -> Option<Place> {
-    let opened = matches!(n.at(i), '(' | '[');
+    let opened = matches!(n.at(i), '(' | '[' | '{');
     let paren = opened || continued;
     let mut at = if opened { n.skip_space(i + 1) } else { i };
     let label_from = at;
@@ -231,7 +235,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
         else {
             break;
         };
-        if n.at(at + len).is_ascii_alphanumeric() {
+        if n.at(at + len).is_ascii_alphanumeric() && !(opened && n.at(at + len) == 'J') {
             break;
         }
         if (place.1 > 0 && key.0 > 0 && place.1 != 2) || (place.2 > 0 && key.1 > 0 && place.1 != 2) {
@@ -254,17 +258,18 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
     }
     let mut label_end = end;
     let mut at = n.skip_space(end);
-    let mut noun = false;
-    if let Some(word) = NOUNS
+    let (mut noun, mut odd_noun) = (false, false);
+    let ends = |word: &str| !n.at(at + word.len()).is_ascii_alphanumeric();
+    if let Some((word, misread)) = NOUNS
         .iter()
-        .find(|w| same(n, at, w) == Some(false) && !n.at(at + w.len()).is_ascii_alphanumeric())
+        .find_map(|w| same(n, at, w).filter(|_| ends(w)).map(|misread| (w, misread)))
     {
         label_end = at + word.len();
         at = n.skip_space(label_end);
-        noun = true;
+        (noun, odd_noun) = (true, misread);
     }
     let closed = match n.at(at) {
-        ')' | ']' | '}' if paren => at + 1,
+        ')' | ']' | '}' | '|' | 'J' | '>' if paren => at + 1,
         // `(upper right, lower left)`: the list goes on.
         '、' | ',' | '/' if paren && begins_place(n, at + 1) => at + 1,
         ',' if paren && followed_by_place(n, n.skip_space(at + 1)) => n.skip_space(at + 1) + 3,
@@ -279,8 +284,10 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
         _ => return None,
     };
     let here = boundary(n, i, from);
-    // Counted words need their noun: `First, ...` is a way to begin a sentence.
-    if key.0 > 10 && !noun || closed > to || !paren && inside_open_bracket(n, i, from) {
+    // Counted words need their noun: `First, ...` is a way to begin a sentence, a `31-second image` a time.
+    let time =
+        n.before(i).is_ascii_digit() || i > 1 && matches!(n.before(i), ' ' | '-') && n.at(i - 2).is_ascii_digit();
+    if key.0 > 10 && (!noun || time) || closed > to || !paren && inside_open_bracket(n, i, from) {
         return None;
     }
     let label: String = (label_from..if paren { label_end } else { end.max(label_end) })
@@ -290,7 +297,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
     Some(Place {
         start: i,
         end: closed,
-        label: fix_label(&label, key, damaged),
+        label: fix_label(&label, key, damaged || odd_noun),
         key,
         paren,
         noun,
@@ -339,7 +346,8 @@ fn same(n: &Normalized, i: usize, word: &str) -> Option<bool> {
     for (k, want) in word.chars().enumerate() {
         if n.at(i + k).to_ascii_lowercase() != want {
             misread += 1;
-            if misread > 1 || word.len() < 5 && want != 'l' && want != 'e' || !n.at(i + k).is_alphanumeric() {
+            let short = word.len() < 5 && !matches!((want, n.at(i + k)), ('l' | 'e', _) | ('t', 'r'));
+            if misread > 1 || short || !n.at(i + k).is_alphanumeric() {
                 return None;
             }
         }
@@ -348,7 +356,7 @@ fn same(n: &Normalized, i: usize, word: &str) -> Option<bool> {
 }
 
 fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
-    let paren = n.at(i) == '(';
+    let paren = matches!(n.at(i), '(' | '[' | '{');
     let at = if paren { n.skip_space(i + 1) } else { i };
     let (mut end, key, mut damaged, counted) = if n.at(at) == '第' {
         let count = "一二三四五六"
@@ -385,7 +393,7 @@ fn chinese(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Place> {
     }
     let after = n.skip_space(end);
     let closed = match n.at(after) {
-        ')' if paren => after + 1,
+        ')' | ']' | '}' | '|' | 'J' | '>' if paren => after + 1,
         ':' | ';' if !paren => after + 1,
         '、' | '和' | '及' if !paren && !counted && direction(n.at(after + 1)).is_some_and(|d| !d.2) => after + 1,
         '.' | ',' | '、' | '。' if !paren && noun => after + 1,

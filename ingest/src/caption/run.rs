@@ -53,6 +53,8 @@ pub struct Run {
     pub score: f32,
     /// Values left out inside the run.
     pub missing: Vec<u16>,
+    /// True for numbers that a colon in running words opens (`two types: 1) wet; 2) dry`).
+    pub enumeration: bool,
 }
 
 impl Run {
@@ -130,7 +132,8 @@ pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run>
                 }
             }
         }
-        if let Some(run) = family_best {
+        if let Some(mut run) = family_best {
+            run.enumeration = is_enumeration(n, marks, &run);
             runs.push(run);
         }
     }
@@ -146,21 +149,13 @@ pub fn best_run(n: &Normalized, marks: &[Mark], context: Context) -> Option<Run>
 /// True for letters with a digit where no label has a digit: lone letters say the same.
 fn is_told_by_another(marks: &[Mark], family: Family, context: Context) -> bool {
     let lone = |m: &Mark| m.atoms.iter().all(|a| a.len == 1);
-    // Only for these the two families are priced differently.
-    let species = |m: &Mark| m.form == Form::Dot && m.follow == Follow::Lower;
-    context.first <= 1
-        && match family {
-            Family::LowerDigit => marks.iter().all(lone),
-            Family::UpperDigit => marks.iter().all(|m| lone(m) && !species(m)),
-            _ => false,
-        }
+    context.first <= 1 && matches!(family, Family::LowerDigit | Family::UpperDigit) && marks.iter().all(lone)
 }
 
 /// Least difference of points that counts.
 const BETTER: f32 = 1e-4;
 
-/// The run with most points, unless it is nested between two labels of another run
-/// (numbered arrows inside panel B).
+/// The run with most points, unless it is told by another one in whose entries it stands.
 fn outermost(runs: Vec<Run>) -> Option<Run> {
     if runs.len() < 2 {
         return runs.into_iter().next();
@@ -171,16 +166,41 @@ fn outermost(runs: Vec<Run>) -> Option<Run> {
             best = i;
         }
     }
-    let nested = |inner: &Run, outer: &Run| {
-        let (first, last) = (inner.items[0].start, inner.items[inner.items.len() - 1].start);
-        outer.items.len() > 1
-            && outer.items[0].start < first
-            && (outer.items.windows(2).any(|w| w[0].start < first && last < w[1].start)
-                || outer.mode == Mode::Before && outer.items[outer.items.len() - 1].start < first)
-    };
-    let outer = (0..runs.len())
-        .find(|&i| i != best && runs[i].score > 0.6 * runs[best].score.min(4.0) && nested(&runs[best], &runs[i]));
+    let outer = (0..runs.len()).find(|&i| {
+        i != best
+            && runs[i].score > 0.6 * runs[best].score.min(4.0)
+            && (nested(&runs[best], &runs[i]) || echoed(&runs[best], &runs[i]))
+    });
     runs.into_iter().nth(outer.unwrap_or(best))
+}
+
+/// True when `inner` stands between two labels of `outer` or behind its last one (numbered arrows
+/// inside panel B), or is an enumeration beside it.
+fn nested(inner: &Run, outer: &Run) -> bool {
+    let (first, last) = (inner.items[0].start, inner.items[inner.items.len() - 1].start);
+    let (outer_first, outer_last) = (outer.items[0].start, outer.items[outer.items.len() - 1].start);
+    let behind = outer.mode == Mode::Before && outer_last < first && !outer.enumeration;
+    let within = || outer.items.windows(2).any(|w| w[0].start < first && last < w[1].start);
+    outer.items.len() > 1 && (inner.enumeration && !outer.enumeration || outer_first < first && (behind || within()))
+}
+
+/// True for numbers that a colon opens, other than the one behind the head.
+fn is_enumeration(n: &Normalized, marks: &[Mark], run: &Run) -> bool {
+    let first = run.items[0].start;
+    let opens = marks.iter().any(|m| m.start == first && m.boundary == Boundary::Stop);
+    run.family == Some(Family::Digit)
+        && opens
+        && n.slice(0, first).iter().rev().find(|&&c| !matches!(c, ' ' | '\n')) == Some(&':')
+}
+
+/// True when every label of `inner` is said again in the entry of the same label of `outer`
+/// (`A. Both eyes, loops in the right one (a). B. ...`).
+fn echoed(inner: &Run, outer: &Run) -> bool {
+    let holds = |label: &Item| {
+        let entry = outer.items.iter().rposition(|i| i.start < label.start);
+        entry.is_some_and(|k| outer.items[k].values == label.values)
+    };
+    inner.mode == Mode::After && outer.mode == Mode::Before && outer.items.len() > 1 && inner.items.iter().all(holds)
 }
 
 /// True when misread labels may hide: a gap, a count that disagrees, or a strong mark left over.
@@ -279,11 +299,13 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Boundary::Reference => -2.5,
     };
     let clause_start = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
+    let lone_capital = family == Family::Upper || family == Family::UpperDigit && value % 100 == 0;
     let after = match mark.follow {
         Follow::Text => 0.2,
         Follow::Digit => 0.1,
         // `E. coli` and other names of species.
-        Follow::Lower if mark.form == Form::Dot && family == Family::Upper => -0.7,
+        Follow::Lower if mark.species && lone_capital => -2.0,
+        Follow::Lower if mark.form == Form::Dot && lone_capital => -0.7,
         Follow::Lower | Follow::Other => 0.0,
         Follow::Punctuation if clause_start => -0.3,
         Follow::Punctuation => -0.9,
@@ -507,6 +529,7 @@ fn dynamic(
         items,
         score,
         missing,
+        enumeration: false,
     })
 }
 

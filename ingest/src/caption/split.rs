@@ -128,12 +128,17 @@ fn split_block(n: &Normalized, raw: &str, own: &[&Stretch], chinese: bool, panel
         chinese,
         ..Block::default()
     };
+    let Some(first) = own.first() else { return block };
     // Every panel repeats the figure number: `Figure 2-3A. ... Figure 2-3B. ...`
     if lettered > 1 || (lettered == 1 && own.len() > 1) {
-        repeated_numbers(n, raw, own, &mut block);
+        let to = own[own.len() - 1].to;
+        if labels_before_numbers(n, own, to, chinese, panels) {
+            body(n, raw, (first.from, to), &[], panels, &mut block);
+        } else {
+            repeated_numbers(n, raw, own, &mut block);
+        }
         return block;
     }
-    let Some(first) = own.first() else { return block };
     // Without letters, further stretches of the language simply go on.
     let to = own[own.len() - 1].to;
     let contiguous = own.windows(2).all(|w| w[0].to <= w[1].from);
@@ -144,6 +149,21 @@ fn split_block(n: &Normalized, raw: &str, own: &[&Stretch], chinese: bool, panel
     };
     body(n, raw, (first.from, to), &first.letters, panels, &mut block);
     block
+}
+
+/// True when labels of their own stand before the first lettered number: it is said of another
+/// panel (`(a) Photograph. (b) Figure 4-1A, late phase`).
+fn labels_before_numbers(n: &Normalized, own: &[&Stretch], to: usize, chinese: bool, panels: Option<usize>) -> bool {
+    let Some(number) = own.iter().position(|s| !s.letters.is_empty()).filter(|&k| k > 0) else {
+        return false;
+    };
+    let context = Context {
+        chinese,
+        panels,
+        first: 1,
+    };
+    let from = own[0].from;
+    best_run(n, &scan(n, from, to), context).is_some_and(|run| run.count() > 1 && run.items[0].start < own[number].from)
 }
 
 fn repeated_numbers(n: &Normalized, raw: &str, own: &[&Stretch], block: &mut Block) {
@@ -206,7 +226,7 @@ fn body(
     // Clear letters leave nothing to places.
     let clear = letter_run
         .as_ref()
-        .is_some_and(|r| r.count() > 1 && r.score >= CLEAR * r.items.len() as f32);
+        .is_some_and(|r| r.count() > 1 && !r.enumeration && r.score >= CLEAR * r.items.len() as f32);
     let place_run = if clear {
         None
     } else {
@@ -276,7 +296,9 @@ fn pick(letters: Option<Run>, places: Option<Run>) -> Option<Run> {
             // `A. Left: ... Right: ...`: places inside labelled panels are no labels.
             let l_first = l.items[0].start < p.items[0].start;
             let p_first = !l_first;
-            if l_first && l.score > 0.5 * p.score {
+            if l.enumeration {
+                Some(p)
+            } else if l_first && l.score > 0.5 * p.score {
                 Some(l)
             } else if p_first && p.score > 0.5 * l.score {
                 Some(p)

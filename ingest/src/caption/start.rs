@@ -5,9 +5,11 @@
 //! `Figure 2-3 shows` must not be taken for a caption.
 
 use super::context::{Boundary, boundary};
-use super::group::group;
-use super::labels::{Family, damaged_values, value};
+use super::group::GLUED_WORDS;
+use super::headword::{figure_shape, head_word, prefix_start};
+use super::labels::{Family, damaged_values};
 use super::normalize::{Normalized, is_cjk, normalize};
+use super::number::{glued_letters, number};
 
 /// The beginning of a caption on an OCR line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +39,6 @@ pub struct Head {
     pub chinese: bool,
 }
 
-const ENGLISH_WORDS: [&str; 8] = ["figures", "figure", "plates", "plate", "figs", "fig", "photo", "image"];
-/// What OCR makes of 图.
-fn figure_shape(c: char) -> bool {
-    matches!(c, '图' | '圖' | '阁' | '罗' | '园' | '国' | '囹' | '圈' | '冈' | '回')
-}
 /// Chinese words after a number that make the line running text.
 const ZH_RUNNING: [&str; 17] = [
     "所示", "示)", "显示", "可见", "可以", "为例", "和图", "与图", "及图", "至图", "中,", "中的", "中可", ")", "。",
@@ -90,7 +87,12 @@ const EN_RUNNING: [&str; 34] = [
 pub fn find_caption_start(line: &str) -> Option<CaptionStart> {
     let n = normalize(line);
     let at = skip_strays(&n, 0);
-    let head = parse(&n, at, true)?;
+    // In round brackets a number is a reference: `（图2-3）。黄斑`.
+    let head = if n.at(at) == '[' {
+        parse_bracketed(&n, at)?
+    } else {
+        parse(&n, at, true)?
+    };
     if is_running_text(&n, &head) {
         return None;
     }
@@ -109,7 +111,15 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     let mut found: Vec<Head> = Vec::new();
     let first_at = skip_strays(n, 0);
     let mut from = first_at;
-    if let Some(head) = parse(n, first_at, true).or_else(|| parse(n, first_at, false)) {
+    let first = match n.at(first_at) {
+        '(' | '[' => parse_bracketed(n, first_at),
+        _ => parse(n, first_at, true).or_else(|| parse(n, first_at, false)),
+    };
+    if let Some(mut head) = first {
+        if n.at(head.text_at) == ']' {
+            // `|图2-3]`: the opening bracket went with the specks before it.
+            head.text_at = after_separators(n, head.text_at + 1);
+        }
         from = head.text_at;
         found.push(head);
     }
@@ -119,21 +129,38 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
             matches!(c, 'F' | 'f' | 'P' | 'p' | '附' | '彩' | '插') || figure_shape(c)
         });
         if head_may_start(n, i) && head_word(n, i).is_some() {
-            let here = boundary(n, i, 0);
+            let start = prefix_start(n, i);
+            let bracketed = matches!(n.before(start), '(' | '[');
+            let start = start - usize::from(bracketed);
+            let here = boundary(n, start, 0);
             let open = matches!(here, Boundary::Stop | Boundary::Line)
-                || here == Boundary::Space && matches!(n.before(i), ' ' | '\n')
-                || here == Boundary::Word && matches!(n.before(i), '\n');
+                || here == Boundary::Space && matches!(n.before(start), ' ' | '\n')
+                || here == Boundary::Word && matches!(n.before(start), '\n');
             // The line break before the second language was lost: it repeats the very number.
-            let spaced = here == Boundary::Word && n.before(i) == ' ' && found.len() == 1;
-            if (open || spaced)
-                && let Some(head) = parse(n, i, true)
-                && (open || found[0].chinese != head.chinese && found[0].number == head.number)
+            let spaced = here == Boundary::Word && n.before(start) == ' ' && found.len() == 1;
+            if (open || spaced || here == Boundary::Comma)
+                && let Some(head) = if bracketed {
+                    parse_bracketed(n, start)
+                } else {
+                    parse(n, start, true)
+                }
+                && !is_said_of_another(n, start, &found, &head)
             {
                 let same = found
                     .first()
-                    .is_none_or(|first| same_figure(&first.number, &head.number));
+                    .is_none_or(|first| same_number(&first.number, &head.number));
                 let glued_digit = !found.is_empty() && !same;
-                if (same || glued_digit && extends(&found[0].number, &head.number)) && !is_running_text(n, &head) {
+                // The next letter leaves no doubt, whatever stands on either side.
+                let next = same && found.last().is_some_and(|last| is_next(last, &head));
+                let other = found
+                    .first()
+                    .is_some_and(|f| f.chinese != head.chinese && same_number(&f.number, &head.number));
+                let begins = open && !bracketed || (spaced || open) && other;
+                if next
+                    || begins
+                        && (same || glued_digit && extends(&found[0].number, &head.number))
+                        && (bracketed || !is_running_text(n, &head))
+                {
                     i = head.text_at.max(i + 1);
                     found.push(head);
                     continue;
@@ -144,6 +171,20 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     settle_letters(&mut found);
     found
+}
+
+/// True when the letters of `head` go on where those of `last` end.
+fn is_next(last: &Head, head: &Head) -> bool {
+    last.chinese == head.chinese
+        && matches!((last.letters.last(), head.letters.first()), (Some(a), Some(b)) if *b == a + 1)
+}
+
+/// True for a number that is the first word of a panel (`2-3B: Figure 2-3A, late phase`): nothing
+/// stands between it and the head before it in the same language.
+fn is_said_of_another(n: &Normalized, start: usize, found: &[Head], head: &Head) -> bool {
+    found
+        .last()
+        .is_some_and(|last| last.chinese == head.chinese && n.skip_space(last.text_at) >= start)
 }
 
 /// The first place that may begin a caption: specks of dirt and rules beside it are passed over.
@@ -171,9 +212,30 @@ fn head_may_start(n: &Normalized, i: usize) -> bool {
         'F' | 'f' => matches!(second, 'i' | 'I' | 'l' | 'L' | '1' | '!' | '|'),
         'P' | 'p' => matches!(second, 'l' | 'L' | 'h' | 'H'),
         '图' | '附' | '彩' | '插' | '圖' => true,
-        c => !c.is_ascii() && n.before(i) == '\n' && figure_shape(c),
+        // A character that looks like 图 is one before a number only.
+        c => !c.is_ascii() && figure_shape(c) && n.at(n.skip_space(i + 1)).is_ascii_digit(),
     };
-    word && !n.before(i).is_ascii_alphanumeric()
+    let electronic = n.before(i) == 'e' && (i < 2 || !n.at(i - 2).is_ascii_alphanumeric());
+    word && (!n.before(i).is_ascii_alphanumeric() || electronic)
+}
+
+/// The letter that closing brackets are misread as: J.
+const MISREAD_BRACKET: u16 = 10;
+
+/// Parses a head in brackets at `i`: `【图2-3】`, `(Figure 2-3)`.
+fn parse_bracketed(n: &Normalized, i: usize) -> Option<Head> {
+    let mut head = parse(n, n.skip_space(i + 1), true)?;
+    let close = n.skip_space(head.text_at);
+    if matches!(n.at(close), ')' | ']' | '}' | '|' | '>') {
+        head.text_at = close + 1;
+    } else if head.letters == [MISREAD_BRACKET] {
+        head.letters.clear();
+    } else {
+        return None;
+    }
+    head.start = i;
+    head.text_at = after_separators(n, head.text_at);
+    Some(head)
 }
 
 /// Parses a head at `i`. Without `word_needed`, a number with a hyphen alone will do (图 was lost).
@@ -201,246 +263,60 @@ fn parse(n: &Normalized, i: usize, word_needed: bool) -> Option<Head> {
     // Letters glued to the number: `2-3A、B`, `2-3(A)`, `2-3-A`.
     let mut letters = Vec::new();
     let glued = match n.at(at) {
-        '-' | '—' if n.at(at + 1).is_ascii_alphabetic() => at + 1,
+        '-' if n.at(at + 1).is_ascii_alphabetic() => at + 1,
         _ => at,
     };
     if let Some((values, end)) = glued_letters(n, glued) {
         letters = values;
         at = end;
     }
-    if n.at(at).is_ascii_alphanumeric() {
+    if n.at(at).is_ascii_alphanumeric() && !text_is_glued(n, at, chinese) {
         return None;
-    }
-    let mut text_at = at;
-    let mut separators = 0;
-    while separators < 4
-        && (matches!(n.at(text_at), ' ' | '\n')
-            || (separators < 2 && matches!(n.at(text_at), '.' | ':' | '、' | '-' | '—' | '|' | ',' | '。')))
-    {
-        separators += usize::from(!matches!(n.at(text_at), ' ' | '\n'));
-        text_at += 1;
-        if text_at - at > 12 {
-            break;
-        }
     }
     Some(Head {
         start: i,
-        text_at,
+        text_at: after_separators(n, at),
         number,
         letters,
         chinese,
     })
 }
 
-/// The place after a head word at `i`, and whether it is Chinese.
-fn head_word(n: &Normalized, i: usize) -> Option<(usize, bool)> {
-    let c = n.at(i);
-    if figure_shape(c) {
-        return Some((i + 1, true));
-    }
-    if matches!(c, '附' | '彩' | '插' | '组') {
-        let j = n.skip_space(i + 1);
-        if matches!(n.at(j), '图' | '圖') {
-            return Some((j + 1, true));
-        }
-        if c == '彩' && n.at(i + 1) == '色' && matches!(n.at(i + 2), '图' | '插') {
-            return Some((i + 3, true));
-        }
-        return None;
-    }
-    let mut at = i;
-    let prefixed = matches!(c, 's' | 'S' | 'o' | 'O' | 'e' | 'E');
-    for prefix in ["supplementary ", "supplemental ", "online ", "extended data "] {
-        if prefixed && same_word(n, i, prefix) {
-            at = i + prefix.chars().count();
-        }
-    }
-    if matches!(n.at(at), 'e') && n.at(at + 1) == 'F' {
-        at += 1;
-    }
-    for word in ENGLISH_WORDS {
-        if same_word(n, at, word) {
-            let mut end = at + word.len();
-            if n.at(end).is_ascii_alphabetic() {
-                continue;
-            }
-            if matches!(n.at(end), '.' | ',') {
-                end += 1;
-            }
-            // A head word is followed by its number, not by running text.
-            let next = n.at(n.skip_space(end));
-            if next.is_ascii_digit() || matches!(next, 'I' | 'V' | 'X' | 'S' | 'l' | 'O' | 'A'..='E' | 'i' | 'v' | 'x')
-            {
-                return Some((end, false));
-            }
-            return None;
-        }
-    }
-    None
-}
-
-/// Compares with a lower-case word, forgiving the usual misreadings (l, 1 for i; q, 9 for g).
-fn same_word(n: &Normalized, i: usize, word: &str) -> bool {
-    let mut misread = 0;
-    for (k, want) in word.bytes().map(char::from).enumerate() {
-        let c = n.at(i + k).to_ascii_lowercase();
-        if c == want {
-            continue;
-        }
-        if k == 0 {
-            return false;
-        }
-        let close = matches!(
-            (want, c),
-            ('i', '1' | 'l' | '!' | '|') | ('g', 'q' | '9') | ('u', 'n' | 'v') | ('e', 'c' | 'o') | ('r', 't')
-        );
-        misread += 1;
-        if !close || misread > 1 {
-            return false;
-        }
-    }
-    true
-}
-
-/// A figure number: digits with `-` or `.`, a leading S or a letter, or a roman numeral.
-fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
-    let mut out = String::new();
-    let mut at = i;
-    if matches!(n.at(at), 'S' | 'A'..='E')
-        && (n.at(at + 1).is_ascii_digit() || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()))
-    {
-        out.push(n.at(at));
-        at += 1;
-        if matches!(n.at(at), '-' | '—') {
-            out.push('-');
-            at += 1;
-        }
-    }
-    let mut parts = 0;
-    loop {
-        let (digits, end) = digits(n, at);
-        if digits.is_empty() {
-            break;
-        }
-        out.push_str(&digits);
-        at = end;
-        parts += 1;
-        if parts >= 5 {
-            break;
-        }
-        // A separator belongs to the number only when digits follow it.
-        let mut sep = at;
-        if n.at(sep) == ' ' {
-            sep += 1;
-        }
-        let mark = n.at(sep);
-        let dash = matches!(mark, '-' | '—' | '~' | '一' | '_');
-        if !(dash || (mark == '.' && sep == at)) {
-            break;
-        }
-        let mut next = sep + 1;
-        if dash && n.at(next) == ' ' && n.at(next + 1).is_ascii_digit() {
-            next += 1;
-        }
-        if !(n.at(next).is_ascii_digit() || matches!(n.at(next), 'l' | 'I' | 'O' | 'S') && digit_shape_word(n, next)) {
-            break;
-        }
-        out.push(if dash { '-' } else { '.' });
-        at = next;
-    }
-    if parts > 0 {
-        // A lone S or letter with a long number is no figure number; years are none either.
-        return (out.len() <= 16).then_some((out, at));
-    }
-    roman_or_chinese(n, i)
-}
-
-/// True when a letter that looks like a digit stands among digits.
-fn digit_shape_word(n: &Normalized, i: usize) -> bool {
-    n.at(i + 1).is_ascii_digit() || matches!(n.at(i + 1), ' ' | '.' | '-')
-}
-
-/// A run of digits; inside it O, l, I, S, Z stand for the digits they look like.
-fn digits(n: &Normalized, i: usize) -> (String, usize) {
-    let mut out = String::new();
-    let mut at = i;
-    while out.len() < 4 {
-        let c = n.at(at);
-        let read = match c {
-            '0'..='9' => c,
-            'O' | 'o' if !out.is_empty() && !n.at(at + 1).is_ascii_alphabetic() => '0',
-            'l' | '|'
-                if !n.at(at + 1).is_ascii_alphabetic()
-                    && (n.at(at + 1).is_ascii_digit() || matches!(n.at(at + 1), '-' | '—') || !out.is_empty()) =>
-            {
-                '1'
-            }
-            'I' if n.at(at + 1).is_ascii_digit()
-                || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()) =>
-            {
-                '1'
-            }
-            'S' | 's'
-                if n.at(at + 1).is_ascii_digit()
-                    || (matches!(n.at(at + 1), '-' | '—') && n.at(at + 2).is_ascii_digit()) =>
-            {
-                '5'
-            }
+/// The first character of the words behind a number that ends at `at`.
+fn after_separators(n: &Normalized, at: usize) -> usize {
+    let mut text_at = at;
+    let mut separators = 0;
+    while text_at - at <= 12 {
+        match n.at(text_at) {
+            ' ' | '\n' => {}
+            '.' | ':' | ';' | '、' | '-' | '—' | '|' | ',' | '。' if separators < 2 => separators += 1,
             _ => break,
-        };
-        out.push(read);
-        at += 1;
-    }
-    (out, at)
-}
-
-fn roman_or_chinese(n: &Normalized, i: usize) -> Option<(String, usize)> {
-    let mut chars = Vec::new();
-    while chars.len() < 6 && n.at(i + chars.len()).is_ascii_alphabetic() {
-        chars.push(n.at(i + chars.len()));
-    }
-    if !chars.is_empty() {
-        let known = value(&chars, Family::RomanUpper).or_else(|| value(&chars, Family::RomanLower))?;
-        return Some((Family::RomanUpper.render(known), i + chars.len()));
-    }
-    const DIGITS: &str = "一二三四五六七八九十";
-    let c = n.at(i);
-    let end = n.at(i + 1);
-    (DIGITS.contains(c) && (matches!(end, ' ' | '.' | ':' | '、') || end.is_ascii_alphabetic())).then(|| {
-        (
-            DIGITS.chars().position(|d| d == c).map_or(0, |p| p + 1).to_string(),
-            i + 1,
-        )
-    })
-}
-
-/// Panel letters directly behind the number.
-fn glued_letters(n: &Normalized, at: usize) -> Option<(Vec<u16>, usize)> {
-    if !n.at(at).is_ascii_alphabetic() {
-        return None;
-    }
-    let (atoms, end) = group(n, at, n.len())?;
-    let mut values: Vec<u16> = Vec::new();
-    for atom in atoms.iter() {
-        let c = [n.at(atom.start)];
-        let family = if c[0].is_ascii_uppercase() {
-            Family::Upper
-        } else {
-            Family::Lower
-        };
-        let v = (atom.len == 1).then(|| value(&c, family)).flatten()?;
-        match values.last() {
-            Some(&last) if atom.range && v > last && v - last < 26 => values.extend(last + 1..=v),
-            _ => values.push(v),
         }
+        text_at += 1;
     }
-    (!n.at(end).is_ascii_alphanumeric()).then_some((values, end))
+    text_at
+}
+
+/// The blank behind a number was lost: `图2-3Leber病`, `Fig. 2-3A1, early phase`.
+fn text_is_glued(n: &Normalized, at: usize, chinese: bool) -> bool {
+    if chinese && matches!(n.at(at), 'A' | 'B') && GLUED_WORDS.contains(n.at(at + 1)) {
+        return true;
+    }
+    let label = n.at(at).is_ascii_alphabetic()
+        && n.at(at + 1).is_ascii_digit()
+        && matches!(n.at(at + 2), '.' | ',' | ':' | ')' | ' ' | '、');
+    label || chinese && n.at(at).is_ascii_uppercase() && n.at(at + 1).is_ascii_alphabetic()
 }
 
 /// The same number, apart from separators.
 pub fn same_figure(a: &str, b: &str) -> bool {
     let plain = |s: &str| s.replace(['.', '_'], "-");
     plain(a) == plain(b)
+}
+
+/// [`same_figure`], with an S that stands for a 5.
+fn same_number(a: &str, b: &str) -> bool {
+    same_figure(a, b) || same_figure(&a.replacen("S-", "5-", 1), &b.replacen("S-", "5-", 1))
 }
 
 /// `14-14-28` extends `14-14-2`: the panel letter was read as a digit.

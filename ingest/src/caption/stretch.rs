@@ -29,7 +29,7 @@ pub(super) fn order(stretches: &[Stretch]) -> Vec<bool> {
 /// Cuts a caption at its heads, and at a change of language that has no head.
 pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
     let mut out = Vec::new();
-    let mut push = |from: usize, to: usize, letters: &[u16]| {
+    let mut push = |from: usize, to: usize, letters: &[u16], head: bool| {
         let cut = if n.has_cjk { language_change(n, from, to) } else { None };
         let parts = match cut {
             Some(cut) => vec![(from, cut), (cut, to)],
@@ -41,37 +41,40 @@ pub(super) fn stretches(n: &Normalized, heads: &[Head]) -> Vec<Stretch> {
                 from,
                 to,
                 letters,
-                chinese: n.has_cjk && is_chinese(n, from, to),
+                chinese: n.has_cjk && is_chinese(n, from, to, head && k == 0),
             });
         }
     };
     if heads.is_empty() {
-        push(skip_strays(n, 0), n.len(), &[]);
+        push(skip_strays(n, 0), n.len(), &[], false);
     }
     for (k, head) in heads.iter().enumerate() {
         if k == 0 {
             let lead = skip_strays(n, 0);
             if head.start > lead + 3 {
-                push(lead, head.start, &[]);
+                push(lead, head.start, &[], false);
             }
         }
         let to = heads.get(k + 1).map_or(n.len(), |next| next.start);
-        push(head.text_at, to, &head.letters);
+        push(head.text_at, to, &head.letters, head.chinese);
     }
     out
 }
 
+/// Lower-case letters from which on a stretch without Chinese characters is English.
+const LONG: usize = 24;
+
 /// True when a stretch is Chinese: English words may stand in Chinese captions, hardly the reverse.
-fn is_chinese(n: &Normalized, from: usize, to: usize) -> bool {
+/// Behind a Chinese head (`图2-3B FFA`) it need not have a Chinese character.
+fn is_chinese(n: &Normalized, from: usize, to: usize, headed: bool) -> bool {
     let chars = n.slice(from, to);
     let chinese = chars.iter().filter(|&&c| is_cjk(c)).count();
     let latin = chars.iter().filter(|c| c.is_ascii_lowercase()).count();
-    chinese >= 2 && chinese * 5 >= latin
+    chinese >= 2 && chinese * 5 >= latin || headed && latin < LONG
 }
 
 /// Where a stretch turns from Chinese to English, or the reverse, for good.
 fn language_change(n: &Normalized, from: usize, to: usize) -> Option<usize> {
-    const LONG: usize = 24;
     let to = to.min(n.len());
     let chars = n.slice(from, to);
     let first = from + chars.iter().position(|&c| is_cjk(c))?;
