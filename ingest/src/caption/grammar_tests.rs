@@ -398,7 +398,69 @@ fn figure_numbers_of_every_form() {
     }
 }
 
+/// Captions of 60 kB and more that repeat one thing: what takes time that grows faster than the text
+/// would keep this test from ending.
+#[test]
+fn long_texts_are_split_like_short_ones() {
+    for part in [
+        "(A) one, ",
+        "A. one. ",
+        "((",
+        "((a)",
+        "[(",
+        "A ",
+        "A-",
+        "A,B,",
+        "AJ ",
+        "C",
+        "a;",
+        "图1-1A 彩照。",
+        "Fig. 1-1 A. x\n",
+        "图1-1 彩照。\nFig. 1-1 Photo. ",
+        "①",
+        "彩照①、",
+        "① O、",
+        "左图：彩照；",
+        "left, ",
+        "(left) x ",
+        "第一行：x。",
+        "Photo (A) shows it, ",
+        "(A, x ",
+        "(A-Z) ",
+        "A1-B9 ",
+        "1.1",
+        "iv, ",
+        "e\u{301}",
+        "\u{fdfa}",
+        "\u{1}",
+        "\u{3000}",
+        "|A] ",
+        "a-\n",
+        ": 1) x; ",
+        "彩照 fundus photograph of the eye ",
+        "Supplementary ",
+        "panel A ",
+        "All images. ",
+    ] {
+        let raw = format!("图1-1 {}", part.repeat(60_000 / part.len()));
+        for panels in [None, Some(3)] {
+            let split = split_caption(&raw, &SplitOptions { panels });
+            assert!(!split.panels.is_empty(), "{part}");
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn no_character_of_any_plane_makes_it_panic(
+        raw in proptest::collection::vec(any::<char>(), 0..80),
+        panels in proptest::option::of(any::<usize>()),
+    ) {
+        let raw: String = "图1 A. ".chars().chain(raw).collect();
+        let split = split_caption(&raw, &SplitOptions { panels });
+        prop_assert!(!split.panels.is_empty());
+    }
+
     #[test]
     fn no_text_makes_it_panic(raw in "\\PC{0,120}", panels in proptest::option::of(0usize..40)) {
         let split = split_caption(&raw, &SplitOptions { panels });

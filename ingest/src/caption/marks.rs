@@ -101,6 +101,9 @@ const PANEL_WORDS: [&str; 12] = [
     "frames",
     "frame",
 ];
+/// Letters of the longest of them, and of the shortest.
+const LONGEST_PANEL_WORD: usize = 11;
+const SHORTEST_PANEL_WORD: usize = 4;
 /// Chinese characters after a number that make it an amount.
 const MEASURE_WORDS: &str = "个天周年月日次级分秒时岁眼例期度种条处只倍小号型类者名位毫厘微米组至到余多点";
 
@@ -119,36 +122,13 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
             _ if worn.is_some() => worn,
             ' ' | '\n' | ',' | '.' | ';' | ':' | '。' | '、' | ')' => None,
             '(' | '[' | '{' => bracketed(n, i, from, to).or_else(|| odd(n, i, from, to)),
-            'a'..='z' | 'A'..='Z' | '0'..='9' => {
-                let word = word_end(n, i, to);
-                let panel = matches!(c, 'p' | 'P' | 'i' | 'I' | 'f' | 'F') && panel_word(n, i).is_some();
-                if let Some(mark) = before_abbreviation(n, (i, word), from, to) {
-                    i = mark.end;
-                    marks.push(mark);
+            'a'..='z' | 'A'..='Z' | '0'..='9' => match in_word(n, i, from, to) {
+                Ok(mark) => Some(mark),
+                Err(next) => {
+                    i = next;
                     continue;
                 }
-                // Most words have nothing of a label, their first letters least of all.
-                let misread = c == 'C' || n.slice(i + 1, i + 4).contains(&'J');
-                if word - i <= LONGEST_ATOM && !panel && !misread && atom(n, i, to).is_none() {
-                    i = word;
-                    continue;
-                }
-                let initials = initialism(n, i, to);
-                // No label is longer than four characters, and none starts inside a word.
-                let short = word - i <= LONGEST_ATOM || panel || n.slice(i + 1, i + 4).contains(&'J');
-                let m = match (initials, short) {
-                    (0, true) => open(n, i, from, to),
-                    (0, false) => run_together(n, word, from, to),
-                    _ => None,
-                };
-                if m.is_none() {
-                    i = initials
-                        .max(if short { end_of_list(n, i, from, to) } else { word })
-                        .max(word)
-                        - 1;
-                }
-                m
-            }
+            },
             '图' => open(n, i, from, to),
             '|' => stroke(n, i, from, to).or_else(|| odd(n, i, from, to)),
             _ if is_circled_digit(c) => circled(n, i, from, to),
@@ -164,6 +144,29 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
         }
     }
     marks
+}
+
+/// The mark that the Latin word at `i` is or ends with, or the place from which on to look further.
+fn in_word(n: &Normalized, i: usize, from: usize, to: usize) -> Result<Mark, usize> {
+    let word = word_end(n, i, to);
+    let panel = panel_word(n, i).is_some();
+    let bracket = n.slice(i + 1, i + LONGEST_ATOM).contains(&'J');
+    if let Some(mark) = before_abbreviation(n, (i, word), from, to) {
+        return Ok(mark);
+    }
+    // No label is longer than four characters, and none starts inside a word.
+    if word - i > LONGEST_ATOM && !panel && !bracket {
+        return run_together(n, word, from, to).ok_or(word);
+    }
+    // Most words have nothing of a label, their first letters least of all.
+    if !panel && !bracket && n.at(i) != 'C' && atom(n, i, to).is_none() {
+        return Err(word);
+    }
+    let initials = initialism(n, i, to);
+    if initials > 0 {
+        return Err(initials.max(word));
+    }
+    open(n, i, from, to).ok_or_else(|| end_of_list(n, i, from, to).max(word))
 }
 
 /// The end of initials such as `C.N.V.` at `i`, or 0.
@@ -469,29 +472,28 @@ fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {
 
 /// The place after `panel `, `image `, when such a word and a space stand at `i`.
 pub(super) fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
-    // No panel word has fewer than four letters.
-    if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F')
-        || n.before(i).is_ascii_alphanumeric()
-        || !(1..4).all(|k| n.at(i + k).is_alphanumeric())
-    {
+    if !matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F') || n.before(i).is_ascii_alphanumeric() {
         return None;
     }
+    let letters = n.slice(i, i + LONGEST_PANEL_WORD + 2);
+    let end = letters
+        .iter()
+        .position(|c| !(c.is_ascii_alphanumeric() || c.is_alphanumeric()));
+    let end = end.filter(|&end| end >= SHORTEST_PANEL_WORD)?;
+    let (label, next) = (n.at(i + end - 1), n.at(i + end));
+    // `PanelB:`, `(panelb)` without the blank.
+    let joined =
+        label.is_ascii_uppercase() && matches!(next, ':' | '.' | ',') || label.is_ascii_alphabetic() && next == ')';
     PANEL_WORDS.iter().find_map(|word| {
         let len = word.len();
-        // `PanelB:` without its blank.
-        let joined = n.at(i + len).is_ascii_uppercase() && matches!(n.at(i + len + 1), ':' | '.' | ',')
-            || n.at(i + len).is_ascii_alphabetic() && n.at(i + len + 1) == ')';
-        if n.at(i + len) != ' ' && !joined {
+        let first = word.as_bytes().first().copied().map(char::from);
+        if first != Some(n.at(i).to_ascii_lowercase()) || !(end == len && next == ' ' || joined && end == len + 1) {
             return None;
         }
         // One letter may be misread: `PaneI A`, `Pancl A`.
-        let wrong = word
-            .chars()
-            .enumerate()
-            .filter(|(k, c)| n.at(i + k).to_ascii_lowercase() != *c)
-            .count();
-        let letters = (0..len).all(|k| n.at(i + k).is_alphanumeric());
-        (wrong <= 1 && letters).then_some(if joined { i + len } else { i + len + 1 })
+        let letters = word.chars().enumerate();
+        let wrong = letters.filter(|(k, c)| n.at(i + k).to_ascii_lowercase() != *c).count();
+        (wrong <= 1).then_some(if end == len { i + len + 1 } else { i + len })
     })
 }
 

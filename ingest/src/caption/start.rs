@@ -125,8 +125,9 @@ pub fn heads(n: &Normalized) -> Vec<Head> {
     }
     let mut i = from;
     while i < n.len() {
-        i = n.find(i, n.len(), |c| {
-            matches!(c, 'F' | 'f' | 'P' | 'p' | '附' | '彩' | '插') || figure_shape(c)
+        i = n.find(i, n.len(), |c| match c {
+            '\0'..='\u{7f}' => matches!(c, 'F' | 'f' | 'P' | 'p'),
+            _ => matches!(c, '附' | '彩' | '插') || figure_shape(c),
         });
         if head_may_start(n, i) && head_word(n, i).is_some() {
             let start = prefix_start(n, i);

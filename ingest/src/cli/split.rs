@@ -14,7 +14,8 @@ use crate::caption::split::{SplitCaption, SplitOptions, SplitPanel, split_lean};
 #[command(after_help = "\
 Reads {\"id\", \"caption\", optional \"panels\": N} lines, writes for each, in order,
 {\"id\", \"figure_no\", \"language\", \"preface\", \"panels\": [{\"labels\", \"text\", \"caption\"}], \"issues\", \"confidence\"}.
-A line that cannot be read is answered with {\"id\": null, \"line\": N, \"error\": ...} and the exit code is 1.
+A line that cannot be read is answered with {\"id\", \"line\": N, \"error\"} (its id, or null where that is not to be
+read either) and the exit code is 1.
 
 Examples:
   echo '{\"id\": 1, \"caption\": \"图2-3 黄斑裂孔。A．彩照；B、C．造影\"}' | ingest split
@@ -34,34 +35,8 @@ struct Input<'a> {
 }
 
 #[derive(Serialize)]
-struct Output<'a> {
-    id: &'a Value,
-    figure_no: Option<&'a str>,
-    language: &'a str,
-    preface: &'a str,
-    panels: Vec<Panel<'a>>,
-    issues: &'a [String],
-    confidence: f32,
-}
-
-#[derive(Serialize)]
-struct Panel<'a> {
-    labels: &'a [String],
-    text: &'a str,
-    caption: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_en: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_zh: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caption_en: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caption_zh: Option<&'a str>,
-}
-
-#[derive(Serialize)]
 struct Rejected {
-    id: Option<()>,
+    id: Value,
     line: usize,
     error: String,
 }
@@ -91,25 +66,18 @@ fn split_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Resul
         if bytes.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match serde_json::from_slice::<Input>(&bytes) {
+        let line = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        match serde_json::from_slice::<Input>(line) {
             Ok(line) => {
                 let options = SplitOptions {
                     panels: line.panels.map(|p| p as usize),
                 };
                 let split = split_lean(&line.caption, &options);
-                serde_json::to_writer(&mut output, &answer(&line.id, &split))?;
+                write_answer(&mut output, &line.id, &split)?;
             }
             Err(error) => {
                 rejected += 1;
-                let error = format!("not a caption line: {error}; expected {{\"id\": ..., \"caption\": \"...\"}}");
-                serde_json::to_writer(
-                    &mut output,
-                    &Rejected {
-                        id: None,
-                        line: number,
-                        error,
-                    },
-                )?;
+                serde_json::to_writer(&mut output, &reject(line, number, &error))?;
             }
         }
         output.write_all(b"\n")?;
@@ -118,25 +86,117 @@ fn split_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Resul
     Ok(Outcome::from_rejected(rejected))
 }
 
-fn answer<'a>(id: &'a Value, split: &'a SplitCaption) -> Output<'a> {
-    // One language needs no second copy of every text.
-    let both = split.language == "zh+en";
-    let panel = |p: &'a SplitPanel| Panel {
-        labels: &p.labels,
-        text: &p.text,
-        caption: &p.caption,
-        text_en: p.text_en.as_deref().filter(|_| both),
-        text_zh: p.text_zh.as_deref().filter(|_| both),
-        caption_en: p.caption_en.as_deref().filter(|_| both),
-        caption_zh: p.caption_zh.as_deref().filter(|_| both),
+/// What some editors write before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Says what is wrong with a line, as near to the value as possible.
+fn reject(line: &[u8], number: usize, error: &serde_json::Error) -> Rejected {
+    let value = serde_json::from_slice::<Value>(line);
+    let problem = match &value {
+        Err(error) => without_place(error),
+        Ok(Value::Object(fields)) => match (fields.get("caption"), fields.get("panels")) {
+            (None, _) => "`caption` is missing".to_owned(),
+            (Some(Value::String(_)), Some(panels)) => {
+                format!(
+                    "`panels` is {panels}, not a whole number from 0 to {} or null",
+                    u32::MAX
+                )
+            }
+            (Some(Value::String(_)), None) => without_place(error),
+            (Some(other), _) => format!("`caption` is {other}, not a text"),
+        },
+        Ok(other) => format!("{} is no object", short(other)),
     };
-    Output {
+    let id = value.ok().and_then(|v| v.get("id").cloned()).unwrap_or(Value::Null);
+    let error = format!(
+        "not a caption line: {problem}; expected {{\"id\": ..., \"caption\": \"...\"}}, optionally with \"panels\": N"
+    );
+    Rejected {
         id,
-        figure_no: split.figure_no.as_deref(),
-        language: &split.language,
-        preface: &split.preface,
-        panels: split.panels.iter().map(panel).collect(),
-        issues: &split.issues,
-        confidence: (split.confidence * 1000.0).round() / 1000.0,
+        line: number,
+        error,
     }
+}
+
+/// True for what `panels` may be.
+fn is_count(panels: &Value) -> bool {
+    panels.is_null() || panels.as_u64().is_some_and(|n| u32::try_from(n).is_ok())
+}
+
+/// A value as a message can hold it.
+fn short(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// The message of an error with its column alone: every line is read by itself.
+fn without_place(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    format!("{message} at column {}", error.column())
+}
+
+/// Writes the answer to one caption. Field by field: serde looks at every byte of every text for
+/// something to escape, which takes longer than normalising the caption.
+fn write_answer(out: &mut impl Write, id: &Value, split: &SplitCaption) -> anyhow::Result<()> {
+    out.write_all(b"{\"id\":")?;
+    serde_json::to_writer(&mut *out, id)?;
+    out.write_all(b",\"figure_no\":")?;
+    match &split.figure_no {
+        Some(number) => write_text(out, number)?,
+        None => out.write_all(b"null")?,
+    }
+    write_field(out, ",\"language\":", &split.language)?;
+    write_field(out, ",\"preface\":", &split.preface)?;
+    for (k, panel) in split.panels.iter().enumerate() {
+        out.write_all(if k == 0 { b",\"panels\":[" } else { b"," })?;
+        write_panel(out, panel, split.language == "zh+en")?;
+    }
+    out.write_all(b"],\"issues\":")?;
+    serde_json::to_writer(&mut *out, &split.issues)?;
+    out.write_all(b",\"confidence\":")?;
+    serde_json::to_writer(&mut *out, &((split.confidence * 1000.0).round() / 1000.0))?;
+    Ok(out.write_all(b"}")?)
+}
+
+/// Writes one panel; `both` languages apart where the caption has two, else one copy is enough.
+fn write_panel(out: &mut impl Write, panel: &SplitPanel, both: bool) -> anyhow::Result<()> {
+    out.write_all(b"{\"labels\":")?;
+    serde_json::to_writer(&mut *out, &panel.labels)?;
+    write_field(out, ",\"text\":", &panel.text)?;
+    write_field(out, ",\"caption\":", &panel.caption)?;
+    let languages = [
+        (",\"text_en\":", &panel.text_en),
+        (",\"text_zh\":", &panel.text_zh),
+        (",\"caption_en\":", &panel.caption_en),
+        (",\"caption_zh\":", &panel.caption_zh),
+    ];
+    for (name, text) in languages {
+        if let Some(text) = text.as_ref().filter(|_| both) {
+            write_field(out, name, text)?;
+        }
+    }
+    Ok(out.write_all(b"}")?)
+}
+
+fn write_field(out: &mut impl Write, name: &str, text: &str) -> anyhow::Result<()> {
+    out.write_all(name.as_bytes())?;
+    write_text(out, text)
+}
+
+/// A JSON string; what needs no escape is copied as it is.
+fn write_text(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
+    let escaped = text
+        .bytes()
+        .fold(false, |any, b| any | (b < b' ') | (b == b'"') | (b == b'\\'));
+    if escaped {
+        return Ok(serde_json::to_writer(out, text)?);
+    }
+    out.write_all(b"\"")?;
+    out.write_all(text.as_bytes())?;
+    Ok(out.write_all(b"\"")?)
 }

@@ -43,6 +43,86 @@ fn a_bad_line_is_answered_and_harms_no_other() {
 }
 
 #[test]
+fn every_bad_line_is_answered_with_its_value_and_the_remedy() {
+    for (line, id, words) in [
+        (r#"{"id": 1}"#, "1", "`caption` is missing"),
+        (r#"{"id": 1, "caption": 5}"#, "1", "`caption` is 5, not a text"),
+        (r#"{"id": 1, "caption": null}"#, "1", "`caption` is null, not a text"),
+        (
+            r#"{"id": "a", "caption": "x", "panels": -1}"#,
+            "\"a\"",
+            "`panels` is -1, not a whole number",
+        ),
+        (r#"{"id": 1, "caption": "x", "panels": 2.5}"#, "1", "`panels` is 2.5"),
+        (r#"{"id": 1, "caption": "x", "panels": "2"}"#, "1", "`panels` is \"2\""),
+        (
+            r#"{"id": 1, "caption": "x", "panels": 4294967296}"#,
+            "1",
+            "`panels` is 4294967296",
+        ),
+        (
+            r#"{"id": 1, "caption": "x", "id": 2}"#,
+            "2",
+            "duplicate field `id` at column",
+        ),
+        (
+            r#"{"id": 1, "caption": "x"} y"#,
+            "null",
+            "trailing characters at column 27",
+        ),
+        (r#"{"id": 1, "caption": "\ud800"}"#, "null", "at column"),
+        (r#"[1, 2]"#, "null", "[1,2] is no object"),
+        ("7", "null", "7 is no object"),
+    ] {
+        let (code, lines) = split(&format!(
+            "{{\"id\": 0, \"caption\": \"x\"}}\n{line}\n{{\"caption\": \"图1 眼底\"}}"
+        ));
+        assert_eq!((code, lines.len()), (1, 3), "{line}");
+        let error = lines[1]["error"].as_str().unwrap();
+        assert!(
+            error.contains(words) && error.contains("expected {\"id\""),
+            "{line}: {error}"
+        );
+        assert_eq!(
+            (lines[1]["id"].to_string().as_str(), &lines[1]["line"]),
+            (id, &2.into()),
+            "{line}"
+        );
+        assert_eq!(
+            (&lines[2]["id"], &lines[2]["figure_no"]),
+            (&serde_json::Value::Null, &"1".into())
+        );
+    }
+}
+
+#[test]
+fn any_text_comes_back_as_json() {
+    let texts = [
+        "a \"quoted\" \\ back\\slash",
+        "tab\tline\nend\u{0}\u{1f}\u{7f}",
+        "\u{feff}\u{200b}e\u{301}𠮷🄰\u{10ffff}",
+        "",
+    ];
+    let input: String = texts
+        .iter()
+        .map(|t| {
+            serde_json::json!({"id": {"of": [t]}, "caption": format!("Fig. 1 (A) {t} (B) {t}")}).to_string() + "\n"
+        })
+        .collect();
+    let (code, lines) = split(&format!("\u{feff}{input}"));
+    assert_eq!((code, lines.len()), (0, texts.len()));
+    for (line, text) in lines.iter().zip(texts) {
+        assert_eq!(line["id"]["of"][0], text);
+        assert_eq!(
+            line["panels"].as_array().unwrap().len(),
+            if text.is_empty() { 1 } else { 2 },
+            "{line}"
+        );
+    }
+    assert_eq!(lines[0]["panels"][0]["text"], texts[0]);
+}
+
+#[test]
 fn the_development_captions_keep_their_scores() {
     let Some(shared) = dataset::testing::shared_dir() else {
         println!("skipped: no shared material");
