@@ -137,7 +137,8 @@ fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, (family, 
         }
         if range && v / 100 > last / 100 {
             // `A1-B2` runs over the rows of a grid, which are all as long as its longest.
-            if columns == 0 || (v / 100 - last / 100) * columns > 30 {
+            let lone = v % 100 == 0 || last % 100 == 0;
+            if lone || (v / 100 - last / 100) * columns > 30 {
                 return None;
             }
             values.extend(last + 1..=last / 100 * 100 + columns);

@@ -127,6 +127,8 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
         '.' | ':' if blanks == 0 && n.at(i).is_ascii_digit() && j > from + 1 && n.at(j - 2).is_ascii_digit() => {
             return Boundary::Word;
         }
+        // `as shown in Figs. 3-7`
+        '.' if blanks > 0 && is_figure(n.slice(j.saturating_sub(5).max(from), j - 1)) => return Boundary::Reference,
         '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
         _ if line || blanks > 1 => return Boundary::Line,
         ',' | '、' | '(' | '[' => return Boundary::Comma,
@@ -161,6 +163,22 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     } else {
         Boundary::Word
     }
+}
+
+/// True when the characters end with the word `fig` or `figs`.
+fn is_figure(chars: &[char]) -> bool {
+    let ends = |word: &[char]| {
+        chars.len() >= word.len()
+            && chars[chars.len() - word.len()..]
+                .iter()
+                .map(char::to_ascii_lowercase)
+                .eq(word.iter().copied())
+            && chars
+                .len()
+                .checked_sub(word.len() + 1)
+                .is_none_or(|k| !chars[k].is_ascii_alphanumeric())
+    };
+    ends(&['f', 'i', 'g']) || ends(&['f', 'i', 'g', 's'])
 }
 
 /// What follows a mark that ends at `end`.

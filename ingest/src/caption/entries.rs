@@ -56,7 +56,7 @@ pub(super) fn mixed_texts(n: &Normalized, raw: &str, (from, to): (usize, usize),
     let mut waiting: Vec<String> = Vec::new();
     for (k, (item, text)) in run.items.iter().zip(texts).enumerate() {
         waiting.extend(item.labels.iter().cloned());
-        let empty = text.chars().all(|c| !c.is_alphanumeric());
+        let empty = text.chars().all(|c| !c.is_alphanumeric()) || text == "and";
         if empty && item.side == Mode::Before && k + 1 < run.items.len() {
             continue;
         }
@@ -176,7 +176,12 @@ fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
             '.' => {
                 let next = n.at(n.skip_space(i));
                 let spaced = matches!(n.at(i), ' ' | '\n') && n.skip_space(i) < end;
-                spaced
+                // `a 39-year-old female.Fundus photograph`: the blank was lost.
+                let joined = next.is_ascii_uppercase()
+                    && n.at(i + 1).is_ascii_lowercase()
+                    && i >= from + 3
+                    && n.slice(i - 3, i - 1).iter().all(char::is_ascii_lowercase);
+                (spaced || joined)
                     && (next.is_uppercase() || is_cjk(next) || next.is_ascii_digit())
                     && !is_abbreviation(n, i - 1, from)
             }

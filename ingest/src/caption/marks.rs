@@ -78,6 +78,8 @@ pub struct Mark {
     pub spaced: bool,
     /// True when the label, its stop and a lone lower-case word look like a species (`E. coli`).
     pub species: bool,
+    /// True when a conjunction and the next label in brackets follow (`(A) and (B) show`).
+    pub joined: bool,
     /// True when a verb of Chinese captions follows (`（A）示出血`).
     pub verb: bool,
     /// Price of a damaged wrapper (`(A〉`, `A .`).
@@ -149,7 +151,7 @@ pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
 /// The mark that the Latin word at `i` is or ends with, or the place from which on to look further.
 fn in_word(n: &Normalized, i: usize, from: usize, to: usize) -> Result<Mark, usize> {
     let word = word_end(n, i, to);
-    let panel = panel_word(n, i).is_some();
+    let panel = matches!(n.at(i), 'p' | 'P' | 'i' | 'I' | 'f' | 'F') && panel_word(n, i).is_some();
     let bracket = n.slice(i + 1, i + LONGEST_ATOM).contains(&'J');
     if let Some(mark) = before_abbreviation(n, (i, word), from, to) {
         return Ok(mark);
@@ -388,7 +390,7 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         _ => true,
     };
     // `and C text` in English is a list, not a label of its own.
-    if !wanted || (!strict && boundary == Boundary::Conjunction) {
+    if !wanted || (!strict && boundary == Boundary::Conjunction && atoms.len() == 1) {
         return None;
     }
     let mut mark = finish(n, (i, end), atoms, form, from, to, damage);
@@ -437,13 +439,15 @@ pub(super) fn finish(
     to: usize,
     damage: f32,
 ) -> Mark {
+    let after = follow(n, end, to);
     Mark {
         start,
         end,
         atoms,
         form,
         boundary: boundary(n, start, from),
-        follow: follow(n, end, to),
+        follow: after,
+        joined: after == Follow::Conjunction && next_is_bracket(n, end),
         spaced: matches!(n.at(end), ' ' | '\n') || matches!(n.before(end), ' ' | '\n'),
         species: form == Form::Dot && is_species(n, end),
         verb: matches!(n.at(n.skip_space(end)), '示' | '显' | '可' | '见' | '呈' | '提') && end < to,
@@ -459,6 +463,15 @@ fn after_figure_word(n: &Normalized, end: usize, to: usize) -> usize {
         '像' | '片' | '中' => skip_terminator(n, end + 2, to),
         _ => skip_terminator(n, end + 1, to),
     }
+}
+
+/// True when the word behind `end` is followed by an opening bracket.
+fn next_is_bracket(n: &Normalized, end: usize) -> bool {
+    let mut word = n.skip_space(end);
+    while n.at(word).is_alphabetic() {
+        word += 1;
+    }
+    matches!(n.at(n.skip_space(word)), '(' | '[')
 }
 
 fn skip_terminator(n: &Normalized, end: usize, to: usize) -> usize {

@@ -59,13 +59,15 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
     let mut places: Vec<Place> = Vec::new();
     let mut i = from;
     while i < to {
-        i = n.find(i, to.min(n.len()), |c| may_begin_place(c) || !c.is_ascii());
+        i = n.find(i, to.min(n.len()), |c| match c {
+            '\0'..='\u{7f}' => may_begin_place(c),
+            _ => c == '第' || direction(c).is_some(),
+        });
         if i >= to {
             break;
         }
         let c = n.at(i);
-        let place = |c: char| c == '第' || direction(c).is_some();
-        let found = if is_cjk(c) && place(c) || matches!(c, '(' | '[' | '{') && is_cjk(n.at(n.skip_space(i + 1))) {
+        let found = if is_cjk(c) || matches!(c, '(' | '[' | '{') && is_cjk(n.at(n.skip_space(i + 1))) {
             chinese(n, i, from, to)
         } else if may_begin_place(c) && !n.before(i).is_ascii_alphanumeric() && may_be_place(n, i) {
             let continued = places
@@ -79,6 +81,10 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
             Some(place) => {
                 i = place.end.max(i + 1);
                 places.push(place);
+            }
+            // No place begins inside a word.
+            None if c.is_ascii_alphanumeric() => {
+                i = n.find(i, to.min(n.len()), |c| !c.is_ascii_alphanumeric());
             }
             None => i += 1,
         }

@@ -242,6 +242,11 @@ fn best_of_mode(
     least: Option<f32>,
 ) -> Option<Run> {
     if mode == Mode::After {
+        // Behind its text a label is in brackets or circled.
+        let mut forms = all.list.iter().map(|c| marks[c.mark].form);
+        if !forms.any(|form| AFTER_FORMS.contains(&form)) {
+            return None;
+        }
         return dynamic(marks, all, (family, mode, Form::Paren), context, least);
     }
     let mut counts = [0usize; Form::ALL.len()];
@@ -333,9 +338,12 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
     form + before + after - mismatch - if article { 0.5 } else { 0.0 } - if bare_number { 0.9 } else { 0.0 }
 }
 
+/// Forms of labels behind their texts.
+const AFTER_FORMS: [Form; 4] = [Form::Paren, Form::Bracket, Form::Circled, Form::Note];
+
 /// Points of a mark as a label behind its text.
 fn after_points(mark: &Mark) -> f32 {
-    if !matches!(mark.form, Form::Paren | Form::Bracket | Form::Circled | Form::Note) {
+    if !AFTER_FORMS.contains(&mark.form) {
         return -3.0;
     }
     let before = match mark.boundary {
@@ -373,7 +381,7 @@ fn side(mark: &Mark, mode: Mode) -> Mode {
         return mode;
     }
     let begins = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
-    let ends = matches!(mark.follow, Follow::Punctuation | Follow::End | Follow::Conjunction);
+    let ends = matches!(mark.follow, Follow::Punctuation | Follow::End | Follow::Conjunction) && !mark.joined;
     let inside = matches!(mark.boundary, Boundary::Word | Boundary::Cjk);
     match (begins, inside, ends) {
         (true, _, false) => Mode::Before,

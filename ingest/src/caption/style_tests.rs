@@ -104,6 +104,18 @@ fn labels_of_every_form() {
         ("Fig. 1 (A1) one. (A2 to B2) two.", "1 :: A1=one|A2,B1,B2=two"),
         ("图1 （A1－B1）静脉期；（B2）晚期", "1 :: A1,A2,B1=静脉期|B2=晚期"),
         (
+            "Fig. 1 A-C. Sections. A1 and A2 are markers. A. Stain. B. Scan. C. Film.",
+            "1 :: A-C. Sections. A1 and A2 are markers :: A=Stain|B=Scan|C=Film",
+        ),
+        (
+            "Fig. 1 (A) and (B) show drusen, whereas (C) and (D) show scars.",
+            "1 :: A,B=show drusen, whereas|C,D=show scars",
+        ),
+        (
+            "Fig. 1 A and B, 10X; C and D, 20X and E and F, 40X.",
+            "1 :: A,B=10X|C,D=20X|E,F=40X",
+        ),
+        (
             "Fig. 1 FFA 47 sec 6 image ①, FFA 5 min 2 image ②.",
             "1 :: ①=FFA 47 sec 6 image|②=FFA 5 min 2 image",
         ),
@@ -128,6 +140,10 @@ fn words_before_the_first_label() {
         ),
         ("图1 裂孔。OCT：积液（A），造影（B）", "1 :: 裂孔 :: A=OCT：积液|B=造影"),
         (
+            "Fig. 1 Late stage in a young female.Fundus photograph (A) and scan (B).",
+            "1 :: Late stage in a young female :: A=Fundus photograph|B=scan",
+        ),
+        (
             "Fig. 1 Carrier of genotype B. Color (A) and scan (B).",
             "1 :: Carrier of genotype B :: A=Color|B=scan",
         ),
@@ -148,6 +164,10 @@ fn names_of_species_and_enumerations_are_no_labels() {
         (
             "图1 A、M. tuberculosis感染；B、造影",
             "1 :: A=M. tuberculosis感染|B=造影",
+        ),
+        (
+            "Color image of both eyes, as shown in Figs. 3-7 Brother of the patient, 24 years old",
+            "=Color image of both eyes, as shown in Figs. 3-7 Brother of the patient, 24 years old",
         ),
         ("图1 A - H. pylori阴性；B - 超声", "1 :: A=H. pylori阴性|B=超声"),
         ("图1 A - 彩照；B - 造影；C - P=0.03", "1 :: A=彩照|B=造影|C=P=0.03"),
