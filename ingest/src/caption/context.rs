@@ -133,7 +133,7 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
         _ if line || blanks > 1 => return Boundary::Line,
         ',' | '、' | '(' | '[' => return Boundary::Comma,
         ')' | ']' | '"' | '\'' | '%' | '*' => return Boundary::Space,
-        '和' | '及' | '与' => return Boundary::Conjunction,
+        '和' | '及' | '与' | '&' => return Boundary::Conjunction,
         '如' | '图' => return Boundary::Reference,
         '见' | '同' if blanks == 0 => return Boundary::Reference,
         _ if is_cjk(p) => return if blanks > 0 { Boundary::Space } else { Boundary::Cjk },
@@ -141,6 +141,9 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     }
     if !p.is_ascii_alphanumeric() {
         return Boundary::Word;
+    }
+    if blanks == 0 && matches!(n.at(i), '(' | '[') && p.is_ascii_digit() && is_figure_number(n, j, from) {
+        return Boundary::Reference;
     }
     let mut k = j;
     while k > from && n.before(k).is_alphanumeric() && !is_cjk(n.before(k)) {
@@ -163,6 +166,19 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     } else {
         Boundary::Word
     }
+}
+
+/// True when a figure number ends at `end`: `Figure 2`(B), `图2-3`（A）.
+fn is_figure_number(n: &Normalized, end: usize, from: usize) -> bool {
+    let mut k = end;
+    while k > from && (n.before(k).is_ascii_digit() || matches!(n.before(k), '-' | '.' | '—')) {
+        k -= 1;
+    }
+    while k > from && matches!(n.before(k), ' ' | '.') {
+        k -= 1;
+    }
+    let word = n.slice(k.saturating_sub(6).max(from), k);
+    n.before(k) == '图' || is_figure(word) || word.iter().map(char::to_ascii_lowercase).eq("figure".chars())
 }
 
 /// True when the characters end with the word `fig` or `figs`.

@@ -77,7 +77,8 @@ impl Family {
                     return 0;
                 }
                 if next / 100 == value / 100 {
-                    next - value - 1
+                    // `A` and `A1` are not labels of one figure.
+                    next - value - 1 + u16::from(value % 100 == 0)
                 } else {
                     (next / 100 - value / 100 - 1) + (next % 100).saturating_sub(1)
                 }

@@ -310,7 +310,8 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         let odd = || matches!(n.at(j + 1), ':' | '.' | ',').then(|| (Atoms::one(j, 1), j + 1));
         let (atoms, end) = group(n, j, to).or_else(odd).filter(|g| g.1 <= to)?;
         // `55 seconds, image ③`: a circled label brings its own wrapper.
-        if is_circled_digit(n.at(j)) && !matches!(n.at(i), 'p' | 'P' | '图') {
+        let part = n.at(i) == '图' || n.at(i + 1) == 'a';
+        if is_circled_digit(n.at(j)) && !part {
             return None;
         }
         if n.at(end) == ')' && end < to {

@@ -28,6 +28,7 @@ pub(super) fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
     out.push_str(&first);
     at = end;
     let mut dashed = None;
+    let width = |k: usize| n.span(k).map_or(0, |(start, end)| end - start);
     for _ in 1..5 {
         // A separator belongs to the number only when digits follow it.
         let sep = at + usize::from(n.at(at) == ' ');
@@ -37,8 +38,10 @@ pub(super) fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
         if !(dash || (mark == '.' && sep == at)) {
             break;
         }
-        // One number has one sign: `图5-9．1型糖尿病` has no third part.
-        if *dashed.get_or_insert(dash) != dash || mark == '.' && is_amount(n, sep + 1) {
+        // One number has one sign: `图5-9．1型糖尿病` has no third part, `图5.9．1：` neither.
+        let one = *dashed.get_or_insert((dash, width(sep)));
+        let label = !dash && one.1 != width(sep) && is_label(n, sep + 1);
+        if one.0 != dash || label || mark == '.' && is_amount(n, sep + 1) {
             break;
         }
         let next = sep + 1 + usize::from(dash && n.at(sep + 1) == ' ' && n.at(sep + 2).is_ascii_digit());
@@ -52,6 +55,12 @@ pub(super) fn number(n: &Normalized, i: usize) -> Option<(String, usize)> {
     }
     // A lone S or letter with a long number is no figure number; years are none either.
     (out.len() <= 16).then_some((out, at))
+}
+
+/// `1：`, `2）`: digits at `i` that stand before words.
+fn is_label(n: &Normalized, i: usize) -> bool {
+    let end = n.find(i, (i + 3).min(n.len()), |c| !c.is_ascii_digit());
+    end > i && matches!(n.at(end), ':' | ')' | '、')
 }
 
 /// `1型`, `2期`: the number at `i` counts what follows, it is no part of a figure number.
@@ -71,14 +80,16 @@ fn digits(n: &Normalized, i: usize, inner: bool) -> (String, usize) {
     let mut at = i;
     while out.len() < 4 {
         let next = n.at(at + 1);
-        let begins = next.is_ascii_digit() || matches!(next, '-' | '—') && n.at(at + 2).is_ascii_digit();
+        let begins = next.is_ascii_digit() || matches!(next, '-' | '—' | '.') && n.at(at + 2).is_ascii_digit();
         let ends = (inner || !out.is_empty()) && (!next.is_ascii_alphanumeric() || inner && is_lone_letter(n, at + 1));
         let read = match n.at(at) {
             c @ '0'..='9' => c,
             // `9-1OC`: a panel letter may follow.
             'O' | 'o' if !out.is_empty() && (!next.is_ascii_alphabetic() || is_lone_letter(n, at + 1)) => '0',
-            'I' | 'l' if begins || ends => '1',
-            '|' if begins => '1',
+            // `Figure 2-13-I.`: a label, no misread digit.
+            'I' if begins => '1',
+            'l' if begins || ends => '1',
+            '|' if begins && out.is_empty() => '1',
             'S' | 's' if begins || ends => '5',
             _ => break,
         };

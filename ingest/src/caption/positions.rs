@@ -78,7 +78,11 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
             None
         };
         match found {
-            Some(place) => {
+            Some(mut place) => {
+                // `Upper right—lower right panel:`
+                if places.last().is_some_and(|p| p.end == place.start) {
+                    place.boundary = Boundary::Conjunction;
+                }
                 i = place.end.max(i + 1);
                 places.push(place);
             }
@@ -89,12 +93,23 @@ pub fn position_run(n: &Normalized, from: usize, to: usize, context: Context) ->
             None => i += 1,
         }
     }
+    drop_open_lists(n, &mut places);
     let before = choose(&places, Mode::Before, context);
     let after = choose(&places, Mode::After, context);
     match (before, after) {
         (Some(b), Some(a)) => Some(if a.score > b.score { a } else { b }),
         (b, a) => b.or(a),
     }
+}
+
+/// Drops places that a conjunction ends but no place follows: `the upper and lower arches`.
+fn drop_open_lists(n: &Normalized, places: &mut Vec<Place>) {
+    let starts: Vec<usize> = places.iter().map(|p| p.start).collect();
+    places.retain(|p| {
+        let joined = !p.paren && (n.at(p.end) == '&' || n.slice(p.end, p.end + 4) == ['a', 'n', 'd', ' ']);
+        let next = p.end + if n.at(p.end) == '&' { 1 } else { 3 };
+        !joined || starts.contains(&n.skip_space(next))
+    });
 }
 
 /// True for brackets and the first letters of place words, `the` and `far` among them.

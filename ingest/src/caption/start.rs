@@ -5,7 +5,7 @@
 //! `Figure 2-3 shows` must not be taken for a caption.
 
 use super::context::{Boundary, boundary};
-use super::group::GLUED_WORDS;
+use super::group::{GLUED_WORDS, group};
 use super::headword::{figure_shape, head_word, prefix_start};
 use super::labels::{Family, damaged_values};
 use super::normalize::{Normalized, is_cjk, normalize};
@@ -374,7 +374,11 @@ fn is_running_text(n: &Normalized, head: &Head) -> bool {
     }
     match n.at(raw_end) {
         ')' | ']' | ';' => return true,
-        ',' => return n.at(n.skip_space(raw_end + 1)).is_ascii_lowercase(),
+        ',' => {
+            let next = n.skip_space(raw_end + 1);
+            let label = group(n, next, n.len()).is_some_and(|(_, end)| matches!(n.at(end), ')' | '.' | ':'));
+            return n.at(next).is_ascii_lowercase() && !label;
+        }
         _ => {}
     }
     at = n.skip_space(at);

@@ -38,6 +38,12 @@ fn heads_of_every_form() {
         ("图12．1型糖尿病。A：彩照；B：造影", "12 :: 1型糖尿病 :: A=彩照|B=造影"),
         ("图18-9-8|裂孔。A：彩照；B：造影", "18-9-8 :: 裂孔 :: A=彩照|B=造影"),
         ("图版Ⅲ　A．彩照；B．造影", "III :: A=彩照|B=造影"),
+        ("图14.2．1：彩照；2：造影", "14.2 :: 1=彩照|2=造影"),
+        (
+            "图18-7-4|1型糖尿病。A：彩照；B：造影",
+            "18-7-4 :: 1型糖尿病 :: A=彩照|B=造影",
+        ),
+        ("FIGURE 2—13—I. Color. II. OCT.", "2-13 :: I=Color|II=OCT"),
         ("Color Plate 4-2. A. Color. B. OCT.", "4-2 :: A=Color|B=OCT"),
         ("Fig. No. 7: A. Color. B. OCT.", "7 :: A=Color|B=OCT"),
         ("Figure 4-2—A: color; B: OCT", "4-2 :: A=color|B=OCT"),
