@@ -130,6 +130,8 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
         // `as shown in Figs. 3-7`
         '.' if blanks > 0 && is_figure(n.slice(j.saturating_sub(5).max(from), j - 1)) => return Boundary::Reference,
         '.' | ';' | '。' | ':' | '!' | '?' | '|' => return Boundary::Stop,
+        // A line ends anywhere, also behind `vitamins` and `type`.
+        _ if line && p.is_ascii_lowercase() => {}
         _ if line || blanks > 1 => return Boundary::Line,
         ',' | '、' | '(' | '[' => return Boundary::Comma,
         ')' | ']' | '"' | '\'' | '%' | '*' => return Boundary::Space,
@@ -149,9 +151,10 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     while k > from && n.before(k).is_alphanumeric() && !is_cjk(n.before(k)) {
         k -= 1;
     }
+    let running = if line { Boundary::Line } else { Boundary::Word };
     let mut word = [0u8; LONGEST_REFERENCE];
     if j - k > word.len() {
-        return Boundary::Word;
+        return running;
     }
     for (slot, at) in word.iter_mut().zip(k..j) {
         *slot = u8::try_from(n.at(at).to_ascii_lowercase()).unwrap_or(b'?');
@@ -164,7 +167,7 @@ pub fn boundary(n: &Normalized, i: usize, from: usize) -> Boundary {
     } else if blanks > 0 && (word.iter().all(u8::is_ascii_digit) || (k > from && is_cjk(n.before(k)))) {
         Boundary::Space
     } else {
-        Boundary::Word
+        running
     }
 }
 

@@ -172,7 +172,8 @@ fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
     while i > from {
         let c = n.before(i);
         let here = match c {
-            '。' | '!' | '?' | '\n' => true,
+            '。' | '!' | '?' => true,
+            '\n' => begins_anew(n, i, from),
             '.' => {
                 let next = n.at(n.skip_space(i));
                 let spaced = matches!(n.at(i), ' ' | '\n') && n.skip_space(i) < end;
@@ -196,6 +197,16 @@ fn sentence_start(n: &Normalized, from: usize, end: usize) -> usize {
         i -= 1;
     }
     from
+}
+
+/// True when the line that begins at `i` begins a sentence; most lines end where the page does.
+fn begins_anew(n: &Normalized, i: usize, from: usize) -> bool {
+    let mut k = i - 1;
+    while k > from && matches!(n.before(k), ' ' | '\n') {
+        k -= 1;
+    }
+    let c = n.before(k);
+    c.is_alphanumeric() && !is_cjk(c) && n.at(n.skip_space(i)).is_uppercase()
 }
 
 /// True when the colon stands between digits.

@@ -274,9 +274,9 @@ fn inside_bracket(n: &Normalized, end: usize) -> bool {
     false
 }
 
-/// The first place at or after `i` that is no blank.
+/// The first place at or after `i` that is no blank and no end of a line.
 pub(super) fn skip_blank(n: &Normalized, mut i: usize, to: usize) -> usize {
-    while i < to && n.at(i) == ' ' {
+    while i < to && matches!(n.at(i), ' ' | '\n') {
         i += 1;
     }
     i

@@ -26,7 +26,7 @@ pub(super) fn prefix_start(n: &Normalized, i: usize) -> usize {
     if n.before(i) == 'e' {
         return i - 1;
     }
-    if n.before(i) != ' ' {
+    if !matches!(n.before(i), ' ' | '\n') {
         return i;
     }
     let here = |prefix: &&&str| i >= prefix.len() && same_word(n, i - prefix.len(), prefix);
@@ -90,7 +90,7 @@ fn same_word(n: &Normalized, i: usize, word: &str) -> bool {
     let mut misread = 0;
     for (k, want) in word.bytes().map(char::from).enumerate() {
         let c = n.at(i + k).to_ascii_lowercase();
-        if c == want {
+        if c == want || want == ' ' && c == '\n' {
             continue;
         }
         if k == 0 {

@@ -501,7 +501,9 @@ pub(super) fn panel_word(n: &Normalized, i: usize) -> Option<usize> {
     PANEL_WORDS.iter().find_map(|word| {
         let len = word.len();
         let first = word.as_bytes().first().copied().map(char::from);
-        if first != Some(n.at(i).to_ascii_lowercase()) || !(end == len && next == ' ' || joined && end == len + 1) {
+        if first != Some(n.at(i).to_ascii_lowercase())
+            || !(end == len && matches!(next, ' ' | '\n') || joined && end == len + 1)
+        {
             return None;
         }
         // One letter may be misread: `PaneI A`, `Pancl A`.

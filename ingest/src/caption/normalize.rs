@@ -268,7 +268,10 @@ fn offset(c: char, first: char, base: u8) -> char {
 /// Spaces and line breaks inside a line of Chinese carry no meaning.
 fn drop_cjk_spaces(n: &mut Normalized) {
     // One space between two Chinese characters is the OCR's; wider gaps are layout.
-    let spurious = |w: &[char]| w[1] == ' ' && (is_cjk(w[0]) || w[0] == '、') && is_cjk(w[2]);
+    // A line that ends within `左上` or `下图` does not, either.
+    let place = |c: char| matches!(c, '左' | '右' | '上' | '下' | '中' | '侧');
+    let parted = |w: &[char]| w[1] == '\n' && place(w[0]) && (place(w[2]) || w[2] == '图');
+    let spurious = |w: &[char]| w[1] == ' ' && (is_cjk(w[0]) || w[0] == '、') && is_cjk(w[2]) || parted(w);
     if n.chars.windows(3).any(spurious) {
         n.retain(|rest, _, kept| match (kept.last(), rest) {
             (Some(&left), &[c, right, ..]) => !spurious(&[left, c, right]),

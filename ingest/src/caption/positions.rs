@@ -267,7 +267,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
         end = at + len;
         words += 1;
         at = end;
-        if matches!(n.at(at), ' ' | '-') {
+        if matches!(n.at(at), ' ' | '-' | '\n') {
             at += 1;
         }
     }
@@ -312,7 +312,7 @@ fn english(n: &Normalized, i: usize, from: usize, to: usize, continued: bool) ->
         return None;
     }
     let label: String = (label_from..if paren { label_end } else { end.max(label_end) })
-        .map(|k| n.at(k))
+        .map(|k| if n.at(k) == '\n' { ' ' } else { n.at(k) })
         .collect();
     let label = label.trim_start_matches("the ").trim_start_matches("The ").to_owned();
     Some(Place {

@@ -220,3 +220,36 @@ fn brackets_and_circles_that_ocr_damaged() {
         ),
     ]);
 }
+
+#[test]
+fn lines_end_anywhere() {
+    check(&[
+        (
+            "图2-3　裂孔。彩照示后极部\n出血（A），造影（B）",
+            "2-3 :: 裂孔 :: A=彩照示后极部出血|B=造影",
+        ),
+        (
+            "图2-3　裂孔。左\n上图：彩照；右上\n图：造影",
+            "2-3 :: 裂孔 :: 左上图=彩照|右上图=造影",
+        ),
+        (
+            "Fig. 2-3 Upper\nleft panel: color. Upper right\npanel: scan.",
+            "2-3 :: Upper left panel=color|Upper right panel=scan",
+        ),
+        (
+            "Fig. 2-3 Panel\nA: color. Panel B: scan. Panel\nC: both.",
+            "2-3 :: A=color|B=scan|C=both",
+        ),
+        ("Fig. 2-3 (a\nand b) color. (c) scan.", "2-3 :: A,B=color|C=scan"),
+        (
+            "Fig. 2-3 The same eye after oral vitamins\nB and C. The lesion of type\nA has healed.",
+            "2-3 :: =The same eye after oral vitamins B and C. The lesion of type A has healed",
+        ),
+    ]);
+    let split = split_caption(
+        "图2-3　裂孔。A．彩照；B．造影。 Supplementary\nFigure 2-3. Hole. A, color of the eye. B, scan of the eye.",
+        &SplitOptions::default(),
+    );
+    assert_eq!(split.panels[1].text_zh.as_deref(), Some("造影"));
+    assert_eq!(split.panels[1].text_en.as_deref(), Some("scan of the eye"));
+}

@@ -96,14 +96,13 @@ fn reject(line: &[u8], number: usize, error: &serde_json::Error) -> Rejected {
         Err(error) => without_place(error),
         Ok(Value::Object(fields)) => match (fields.get("caption"), fields.get("panels")) {
             (None, _) => "`caption` is missing".to_owned(),
-            (Some(Value::String(_)), Some(panels)) => {
-                format!(
-                    "`panels` is {panels}, not a whole number from 0 to {} or null",
-                    u32::MAX
-                )
-            }
-            (Some(Value::String(_)), None) => without_place(error),
-            (Some(other), _) => format!("`caption` is {other}, not a text"),
+            (Some(Value::String(_)), Some(panels)) if !is_count(panels) => format!(
+                "`panels` is {}, not a whole number from 0 to {} or null",
+                short(panels),
+                u32::MAX
+            ),
+            (Some(Value::String(_)), _) => without_place(error),
+            (Some(other), _) => format!("`caption` is {}, not a text", short(other)),
         },
         Ok(other) => format!("{} is no object", short(other)),
     };
