@@ -6,8 +6,8 @@
 use super::brackets::{bracketed, misread_bracket, stroke};
 use super::context::{Boundary, Follow, boundary, follow, inside_open_bracket};
 use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, atom, group, is_species, skip_blank};
-use super::labels::CIRCLE_SHAPES;
 use super::normalize::{Normalized, is_circled_digit, is_cjk};
+use super::worn::{before_abbreviation, odd, run_together, worn_circle};
 
 /// How a label group is set apart from the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,26 +190,6 @@ fn initialism(n: &Normalized, i: usize, to: usize) -> usize {
     if at >= i + 4 && !rising { at } else { 0 }
 }
 
-/// `tissuesA) Photograph`: the label runs into the word that ends at `word`.
-fn run_together(n: &Normalized, word: usize, from: usize, to: usize) -> Option<Mark> {
-    let joined =
-        n.at(word) == ')' && word < to && n.before(word).is_ascii_uppercase() && n.at(word - 2).is_ascii_lowercase();
-    if !joined || inside_open_bracket(n, word, from) {
-        return None;
-    }
-    let mut mark = finish(
-        n,
-        (word - 1, word + 1),
-        Atoms::one(word - 1, 1),
-        Form::Close,
-        from,
-        to,
-        0.2,
-    );
-    mark.boundary = Boundary::Space;
-    Some(mark)
-}
-
 /// The end of the Latin word at `i`.
 fn word_end(n: &Normalized, i: usize, to: usize) -> usize {
     n.find(i + 1, to.min(n.len()), |c| !c.is_ascii_alphanumeric())
@@ -240,55 +220,6 @@ fn circled(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
         end += 1;
     }
     Some(finish(n, (i, end), atoms, Form::Circled, from, to, 0.0))
-}
-
-/// A circled label that was read as another round sign: `水肿D、`, `edema @,`, `。O 彩照`. Only where
-/// other labels are circled.
-fn worn_circle(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let c = n.at(i);
-    if !(c.is_ascii_digit() || CIRCLE_SHAPES.contains(c)) || n.at(i + 1).is_ascii_alphanumeric() {
-        return None;
-    }
-    let end = skip_blank(n, i + 1, to);
-    let before = boundary(n, i, from);
-    let begins = !c.is_ascii_digit() && matches!(before, Boundary::Start | Boundary::Stop | Boundary::Line);
-    let behind = matches!(before, Boundary::Word | Boundary::Cjk)
-        && !n.before(i).is_ascii_alphanumeric()
-        && !matches!(n.before(i), '.' | ':' | '/' | '=' | '-');
-    let ends = end >= to
-        || matches!(n.at(end), ',' | '、' | ';' | '.' | '。' | '\n')
-        || matches!(follow(n, i + 1, to), Follow::Conjunction);
-    (begins || behind && ends).then(|| finish(n, (i, i + 1), Atoms::one(i, 1), Form::Circled, from, to, 0.2))
-}
-
-/// What stands at the beginning of Chinese panel texts in Latin capitals.
-const METHODS: [&str; 20] = [
-    "FFA", "FA", "FAF", "AF", "OCT", "OCTA", "ICGA", "ICG", "EDI", "SD", "SS", "ERG", "EOG", "VEP", "UBM", "MRI", "CT",
-    "IR", "MP", "HRT",
-];
-
-/// `BFFA示渗漏`, `C2OCT`, `BB超示混浊`: nothing stands between the label and an abbreviation.
-fn before_abbreviation(n: &Normalized, (i, word): (usize, usize), from: usize, to: usize) -> Option<Mark> {
-    if !n.has_cjk || word < i + 2 || !matches!(n.at(i), 'A'..='L') {
-        return None;
-    }
-    let len = 1 + usize::from(n.at(i + 1).is_ascii_digit());
-    let rest = n.slice(i + len, word);
-    let method = |chars: &[char]| {
-        METHODS
-            .iter()
-            .any(|m| m.len() == chars.len() && m.chars().eq(chars.iter().copied()))
-    };
-    let known = match rest {
-        ['A' | 'B'] => len == 1 && matches!(n.at(word), '超' | '扫' | '型'),
-        _ => method(rest) && !method(n.slice(i, word)),
-    };
-    let begins = known
-        && matches!(
-            boundary(n, i, from),
-            Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma | Boundary::Space
-        );
-    begins.then(|| finish(n, (i, i + len), Atoms::one(i, len), Form::Glued, from, to, 0.2))
 }
 
 /// A group without an opening bracket: `A.`, `B、C.`, `a text`, `A右眼`, `Panel A`, `图A:`.
@@ -412,23 +343,6 @@ fn is_after_abbreviation(n: &Normalized, i: usize, from: usize) -> bool {
         k -= 1;
     }
     n.has_cjk && i - end == 1 && end >= k + 2 && !n.before(k).is_ascii_alphanumeric()
-}
-
-/// One odd character where a label should stand: `@ 造影`, `日．造影`, `(.FFA`.
-fn odd(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
-    let end = i + 1 + usize::from(n.at(i + 1) == ' ');
-    let (form, end, damage) = match n.at(end) {
-        '.' | ',' if end < to => (Form::Dot, end + 1, 0.3),
-        ':' if end < to => (Form::Colon, end + 1, 0.3),
-        ')' if end < to => (Form::Close, end + 1, 0.3),
-        _ if matches!(n.at(i), '@' | '©' | '®' | '○' | '〇' | '◎' | '¢') => (Form::Circled, i + 1, 0.2),
-        _ => return None,
-    };
-    let open = matches!(
-        boundary(n, i, from),
-        Boundary::Start | Boundary::Stop | Boundary::Line | Boundary::Comma
-    );
-    open.then(|| finish(n, (i, end), Atoms::one(i, 1), form, from, to, damage))
 }
 
 pub(super) fn finish(

@@ -28,3 +28,4 @@ mod style_tests;
 mod text;
 #[cfg(test)]
 mod textbook_tests;
+mod worn;
