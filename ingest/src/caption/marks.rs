@@ -282,7 +282,10 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
             (Form::Dot, end + 1)
         }
         ':' if !(digits && next.is_ascii_digit()) => (Form::Colon, end + 1),
-        ':' if matches!(boundary, Boundary::Stop | Boundary::Line | Boundary::Comma) => {
+        // `；3：3期病变`; with two digits behind the colon it is a time.
+        ':' if matches!(boundary, Boundary::Stop | Boundary::Line | Boundary::Comma)
+            && !n.at(end + 2).is_ascii_digit() =>
+        {
             damage = 0.6;
             (Form::Colon, end + 1)
         }
