@@ -364,7 +364,8 @@ mod tests {
             };
             Some(OcrText { lines })
         });
-        let rows: Vec<Rect> = [10, 50, 90].map(|y| Rect::new(10, y, 390, y + 28)).to_vec();
+        // 30 px: print that is not enlarged.
+        let rows: Vec<Rect> = [10, 50, 90].map(|y| Rect::new(10, y, 390, y + 30)).to_vec();
         let text = read_region(
             &mut engine,
             &page(),
