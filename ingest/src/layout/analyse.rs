@@ -16,7 +16,7 @@ use crate::ocr::prepare::to_gray;
 use crate::ocr::{OcrEngine, OcrError, OcrLine};
 
 /// Version of the layout code: part of the key under which results are kept.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// A panel on the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,7 +138,8 @@ fn figure(
         .map(|s| s.panels.into_iter().flat_map(|p| p.labels).collect())
         .unwrap_or_default();
     let options = PartitionOptions {
-        expected: (!labels.is_empty()).then_some(labels.len()),
+        // A lone label is what is left of several: it says nothing about their number.
+        expected: (labels.len() >= 2).then_some(labels.len()),
         ..PartitionOptions::default()
     };
     let Partition { panels: parts, spare } = partition(sheet, blocks, min_side(sheet), &options);

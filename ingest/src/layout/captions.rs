@@ -239,8 +239,9 @@ fn read_all(
 fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     let mut out: Vec<(String, Vec<OcrLine>)> = Vec::new();
     let lines = restore_lost_head(lines);
-    for line in lines {
-        match find_caption_start(&line.text) {
+    let begins = beginnings(&lines);
+    for (line, begins) in lines.into_iter().zip(begins) {
+        match find_caption_start(&line.text).filter(|_| begins) {
             Some(start) if !out.last().is_some_and(|(no, _)| same_figure(no, &start.figure_no)) => {
                 out.push((start.figure_no, vec![line]));
             }
@@ -253,6 +254,24 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     }
     out.into_iter()
         .filter_map(|(number, lines)| caption_of(sheet, Some(number), lines))
+        .collect()
+}
+
+/// Which lines may begin a caption: not one that goes on with the sentence of the
+/// full line before it (`in the same patient as` / `Figure 2-1. A round lesion`).
+fn beginnings(lines: &[OcrLine]) -> Vec<bool> {
+    let right = lines.iter().map(|l| l.bbox[2]).max().unwrap_or(0);
+    let goes_on = |before: &OcrLine, line: &OcrLine| {
+        let ended = before
+            .text
+            .trim_end()
+            .ends_with(['.', '。', '．', '!', '?', '！', '？', ';', '；', ':', '：']);
+        let full = right - before.bbox[2] <= 3 * (before.bbox[3] - before.bbox[1]);
+        let one_script = before.text.chars().any(is_han) == line.text.chars().any(is_han);
+        !ended && full && one_script
+    };
+    (0..lines.len())
+        .map(|i| i == 0 || !goes_on(&lines[i - 1], &lines[i]))
         .collect()
 }
 
@@ -295,8 +314,8 @@ pub fn caption_of(sheet: &Sheet, figure_no: Option<String>, lines: Vec<OcrLine>)
 /// Lines joined, a new line of text wherever a caption start stands (second language, or one number per panel).
 fn paragraphs(lines: &[OcrLine]) -> String {
     let mut parts: Vec<Vec<&str>> = Vec::new();
-    for line in lines {
-        if parts.is_empty() || find_caption_start(&line.text).is_some() {
+    for (line, begins) in lines.iter().zip(beginnings(lines)) {
+        if parts.is_empty() || (begins && find_caption_start(&line.text).is_some()) {
             parts.push(Vec::new());
         }
         if let Some(part) = parts.last_mut() {
@@ -331,6 +350,24 @@ fn join_same_figures(captions: Vec<CaptionRegion>) -> Vec<CaptionRegion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_at_the_beginning_of_a_line_is_no_caption() {
+        let line = |text: &str, y: i32, x1: i32| crate::ocr::replay::line(text, [0, y, x1, y + 20], 0.9);
+        let lines = [
+            line("Fig. 18-14-2 A lesion in the same patient as", 0, 600),
+            line("Figure 18-14-1. A tumor-like bulge is seen.", 30, 590),
+            line("Figure 18-14-3. Another.", 60, 300),
+            line("图18-14-4 病灶", 90, 200),
+        ];
+        assert_eq!(beginnings(&lines), [true, false, true, true]);
+        // A short line ends its paragraph whether it has a stop or not.
+        let short = [
+            line("图2-1 出血", 0, 200),
+            line("图2-2 渗出，范围较大，累及黄斑", 30, 600),
+        ];
+        assert_eq!(beginnings(&short), [true, true]);
+    }
 
     #[test]
     fn numbers_without_their_word_are_noticed() {

@@ -38,7 +38,7 @@ const CORNERS: [Place; 4] = [Place::TopLeft, Place::TopRight, Place::BottomLeft,
 /// Share of a panel's shorter side that a corner takes.
 const CORNER_SHARE: f64 = 0.17;
 /// Least height of a letter, page pixels.
-const LEAST_HEIGHT: i32 = 13;
+const LEAST_HEIGHT: i32 = 10;
 /// Least confidence of a letter, 0..=1.
 const SURE: f32 = 0.55;
 /// Height to which letters are scaled before they are read, pixels.
@@ -212,8 +212,48 @@ fn read_corner(
 
 /// Shapes of the size of a letter that are clearly lighter (or darker) than all around them, clearest first.
 fn letter_shapes(gray: &GrayImage, window: &Rect, light: bool) -> Vec<Rect> {
-    /// Ink of a white letter, levels; black ones mirrored.
-    const BRIGHT: u8 = 190;
+    /// Ink of a white letter, levels; black ones mirrored. Thin strokes in small
+    /// print are whole at the lower level only, letters on a bright ground come
+    /// clear of it at the higher one.
+    const BRIGHT: [u8; 2] = [135, 190];
+    let mut shapes: Vec<(f64, Rect)> = Vec::new();
+    for bright in BRIGHT {
+        for shape in shapes_at(gray, window, light, bright) {
+            if shapes.iter().all(|(_, s)| s.intersection(&shape.1).is_empty()) {
+                shapes.push(shape);
+            }
+        }
+    }
+    shapes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all: Vec<Rect> = shapes.iter().map(|(_, b)| *b).collect();
+    all.iter().filter(|b| !is_bracket(b, &all)).copied().collect()
+}
+
+/// One of two narrow shapes of one height with something between them: `(A)`.
+fn is_bracket(shape: &Rect, all: &[Rect]) -> bool {
+    let narrow = |b: &Rect| 20 * b.width() <= 9 * b.height();
+    let alike = |b: &Rect| {
+        10 * b.height().min(shape.height()) >= 8 * b.height().max(shape.height())
+            && 10 * b.overlap_y(shape) >= 8 * b.height().min(shape.height())
+            && b.gap_x(shape) <= 3 * shape.height()
+    };
+    let between = |a: &Rect, b: &Rect| {
+        let (left, right) = if a.x0 < b.x0 { (a, b) } else { (b, a) };
+        all.iter().any(|c| {
+            c.x0 >= left.x1
+                && c.x1 <= right.x0
+                && c.overlap_y(a) > 0
+                && 20 * c.height() <= 21 * a.height().max(b.height())
+        })
+    };
+    narrow(shape)
+        && all
+            .iter()
+            .any(|b| b != shape && narrow(b) && alike(b) && between(shape, b))
+}
+
+/// The shapes at one level of ink, with their contrast.
+fn shapes_at(gray: &GrayImage, window: &Rect, light: bool, bright: u8) -> Vec<(f64, Rect)> {
     /// Mean difference between a letter and its ground, levels.
     const CONTRAST: f64 = 70.0;
     let (width, height) = (window.width() as usize, window.height() as usize);
@@ -225,9 +265,9 @@ fn letter_shapes(gray: &GrayImage, window: &Rect, light: bool) -> Vec<Rect> {
         if light { v } else { 255 - v }
     };
     let mask: Vec<bool> = (0..width * height)
-        .map(|i| value((i % width) as i32, (i / width) as i32) >= BRIGHT)
+        .map(|i| value((i % width) as i32, (i / width) as i32) >= bright)
         .collect();
-    let mut shapes: Vec<(f64, Rect)> = components(&mask, width, &Rect::new(0, 0, width as i32, height as i32))
+    components(&mask, width, &Rect::new(0, 0, width as i32, height as i32))
         .into_iter()
         .filter(|c| {
             let (w, h) = (c.bbox.width(), c.bbox.height());
@@ -263,13 +303,10 @@ fn letter_shapes(gray: &GrayImage, window: &Rect, light: bool) -> Vec<Rect> {
                 }
             }
             let contrast = ink / f64::max(n_ink, 1.0) - ground / f64::max(n_ground, 1.0);
-            (contrast >= CONTRAST && rim_ink * 8 <= rim).then_some((contrast, c.bbox))
+            let b = c.bbox;
+            let shape = Rect::new(b.x0 + window.x0, b.y0 + window.y0, b.x1 + window.x0, b.y1 + window.y0);
+            (contrast >= CONTRAST && rim_ink * 8 <= rim).then_some((contrast, shape))
         })
-        .collect();
-    shapes.sort_by(|a, b| b.0.total_cmp(&a.0));
-    shapes
-        .into_iter()
-        .map(|(_, b)| Rect::new(b.x0 + window.x0, b.y0 + window.y0, b.x1 + window.x0, b.y1 + window.y0))
         .collect()
 }
 
@@ -304,8 +341,7 @@ fn read_glyph(
     alphabet: &Alphabet,
 ) -> Result<Option<PrintedLetter>, OcrError> {
     if alphabet.circled {
-        let found = find_circled(engine, image)?;
-        return Ok(found.into_iter().next().and_then(|c| {
+        return Ok(find_circled(image).into_iter().next().and_then(|c| {
             let digit = u32::from(c.character) - 0x2460 + 1;
             Some(PrintedLetter {
                 label: alphabet.label(char::from_digit(digit, 10)?)?,
@@ -376,6 +412,26 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn thin_letters_are_whole_and_brackets_are_none() {
+        // A bright stem, an arm of half the light, and brackets around them.
+        let gray = GrayImage::from_fn(400, 400, |x, y| {
+            let tall = (10..40).contains(&y);
+            let value = if tall && (10..13).contains(&x) || tall && (40..43).contains(&x) {
+                250
+            } else if (20..23).contains(&x) && (14..34).contains(&y) {
+                240
+            } else if (23..34).contains(&x) && (22..25).contains(&y) {
+                160
+            } else {
+                30
+            };
+            Luma([value])
+        });
+        let window = corner_window(&Rect::new(0, 0, 400, 400), Place::TopLeft);
+        assert_eq!(letter_shapes(&gray, &window, true), [Rect::new(20, 14, 34, 34)]);
     }
 
     #[test]

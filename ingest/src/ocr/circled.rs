@@ -1,17 +1,13 @@
-//! Circled digits: Tesseract reads ① as 人 or @. They are found by their shape,
-//! read digit by digit, painted over, and put back into the line as characters.
+//! Circled digits: Tesseract reads ① as 人 or @. They are found and read by their
+//! shape, painted over, and put back into the line as characters.
 
 use image::{GrayImage, Luma};
 
-use super::prepare::enlarge;
-use super::{Languages, Mode, OcrEngine, OcrError, OcrText, OcrWord, join};
+use super::digit::{LEAST_MATCH, digit_in};
+use super::{OcrText, OcrWord, join};
 use crate::layout::components::{Component, components};
 use crate::layout::geometry::Rect;
 
-/// Digits are enlarged to this height before they are read, pixels.
-const DIGIT_HEIGHT: u32 = 48;
-/// Least confidence of a digit, 0..=1.
-const SURE: f32 = 0.4;
 /// Smallest circle, pixels.
 const LEAST: i32 = 11;
 
@@ -27,21 +23,21 @@ pub struct Circled {
 }
 
 /// Finds and reads the circled digits of a dark-on-light image.
-pub fn find_circled(engine: &mut dyn OcrEngine, image: &GrayImage) -> Result<Vec<Circled>, OcrError> {
-    let mut out = Vec::new();
-    for bbox in find_rings(image) {
-        if let Some((digit, confidence)) = read_digit(engine, image, &bbox)? {
+pub fn find_circled(image: &GrayImage) -> Vec<Circled> {
+    find_rings(image)
+        .into_iter()
+        .filter_map(|bbox| {
+            let (digit, confidence) = digit_in(image, &bbox)?;
+            tracing::debug!("circle {bbox:?}: {digit} ({confidence:.2})");
             // U+2460 is ①.
-            if let Some(character) = char::from_u32(0x2460 + digit - 1) {
-                out.push(Circled {
-                    bbox,
-                    character,
-                    confidence,
-                });
-            }
-        }
-    }
-    Ok(out)
+            let character = char::from_u32(0x2460 + digit - 1)?;
+            (confidence >= LEAST_MATCH).then_some(Circled {
+                bbox,
+                character,
+                confidence,
+            })
+        })
+        .collect()
 }
 
 /// Boxes of round rings with something small inside.
@@ -154,40 +150,6 @@ fn is_ring(b: &Rect, ink: &dyn Fn(i32, i32) -> bool) -> bool {
     rim * 100 >= DIRECTIONS * 86 && corners == 0 && (0.06..0.75).contains(&share) && between * 10 >= DIRECTIONS * 6
 }
 
-fn read_digit(engine: &mut dyn OcrEngine, image: &GrayImage, circle: &Rect) -> Result<Option<(u32, f32)>, OcrError> {
-    let (cx, cy) = (
-        f64::from(circle.x0 + circle.x1 - 1) / 2.0,
-        f64::from(circle.y0 + circle.y1 - 1) / 2.0,
-    );
-    let radius = f64::from(circle.width().min(circle.height())) / 2.0 * 0.72;
-    let inner = GrayImage::from_fn(circle.width() as u32, circle.height() as u32, |x, y| {
-        let (px, py) = (circle.x0 + x as i32, circle.y0 + y as i32);
-        let inside = (f64::from(px) - cx).hypot(f64::from(py) - cy) < radius;
-        if inside {
-            *image.get_pixel(px as u32, py as u32)
-        } else {
-            Luma([255])
-        }
-    });
-    let scale = f64::from(DIGIT_HEIGHT) / (f64::from(circle.height()) * 0.6);
-    let side = |v: i32| ((f64::from(v) * scale).round() as u32).max(8);
-    let large = enlarge(&inner, side(circle.width()), side(circle.height()));
-    let mode = Mode::Character {
-        allowed: "123456789".to_owned(),
-    };
-    let text = engine.recognize(&large, Languages::English, &mode)?;
-    tracing::debug!(
-        "circle {circle:?}: {:?}",
-        text.lines.first().map(|l| (&l.text, l.confidence))
-    );
-    Ok(text
-        .lines
-        .first()
-        .filter(|l| l.confidence >= SURE)
-        .and_then(|l| Some((l.text.trim().chars().next()?.to_digit(10)?, l.confidence)))
-        .filter(|(d, _)| *d >= 1))
-}
-
 /// Paints the circles over, so that the engine reads on undisturbed.
 pub fn paint_over(image: &mut GrayImage, circled: &[Circled]) {
     for c in circled {
@@ -230,9 +192,8 @@ pub fn put_back(text: &mut OcrText, circled: &[Circled]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::replay::{ReplayEngine, line};
+    use super::super::replay::line;
     use super::*;
 
     /// A ring of `radius` with a bar inside, and a few bars beside it.
@@ -262,15 +223,9 @@ mod tests {
 
     #[test]
     fn the_character_returns_to_its_line() {
-        let mut engine = ReplayEngine::new(|_, _, mode| {
-            assert!(matches!(mode, Mode::Character { .. }));
-            Some(OcrText {
-                lines: vec![line("1", [0, 0, 9, 9], 0.9)],
-            })
-        });
         let mut image = drawing(11.0);
-        let found = find_circled(&mut engine, &image).unwrap();
-        assert_eq!(found[0].character, '①');
+        let found = find_circled(&image);
+        assert_eq!(found.iter().map(|c| c.character).collect::<Vec<_>>(), ['①']);
         paint_over(&mut image, &found);
         assert!(find_rings(&image).is_empty());
         let mut text = OcrText {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::layout::geometry::Rect;
 
 pub mod circled;
+pub mod digit;
+pub mod gaps;
 pub mod join;
 pub mod prepare;
 pub mod read;

@@ -53,12 +53,48 @@ pub fn read_region(
     lines: &[Rect],
     languages: Option<Languages>,
 ) -> Result<RegionText, OcrError> {
+    let mut found = read_lines(engine, page, rect, lines, languages)?;
+    if found.len() < lines.len() {
+        add_missed(engine, page, lines, &mut found)?;
+    }
+    Ok(RegionText::new(found))
+}
+
+/// Now and then the engine passes over a line of a block; it is read by itself.
+fn add_missed(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    lines: &[Rect],
+    found: &mut Vec<OcrLine>,
+) -> Result<(), OcrError> {
+    for line in lines {
+        let is_read = |l: &OcrLine| l.bbox[1] <= line.center_y() && line.center_y() < l.bbox[3];
+        if line.width() < line.height() || found.iter().any(is_read) {
+            continue;
+        }
+        if let Some(own) = read_line(engine, page, &line.grown(2))?.1
+            && own.text.chars().filter(|c| c.is_alphanumeric()).count() >= 2
+        {
+            let place = found.iter().position(|l| l.bbox[1] > line.y0).unwrap_or(found.len());
+            found.insert(place, own);
+        }
+    }
+    Ok(())
+}
+
+fn read_lines(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    rect: &Rect,
+    lines: &[Rect],
+    languages: Option<Languages>,
+) -> Result<Vec<OcrLine>, OcrError> {
     let height = line_height(lines);
     let runs = script::runs(page, lines);
     if (2..=MOST_RUNS).contains(&runs.len())
         && let Some(text) = read_runs(engine, page, rect, lines, &runs)?
     {
-        return Ok(RegionText::new(text));
+        return Ok(text);
     }
     let tried = match (languages, runs.as_slice(), lines.first()) {
         (Some(known), _, _) => Some(known == Languages::English),
@@ -74,13 +110,13 @@ pub fn read_region(
         let text = recognize(engine, page, rect, height, Languages::English, &Mode::Block)?;
         let least = if tried.is_some() { ENGLISH } else { SURELY_ENGLISH };
         if is_english(&text, least) {
-            return Ok(RegionText::new(text.lines));
+            return Ok(text.lines);
         }
     }
     let text = recognize(engine, page, rect, height, Languages::Chinese, &Mode::Block)?;
     let mut lines = reread_english(engine, page, height, text.lines)?;
     repair_lines(&mut lines, Languages::Chinese);
-    Ok(RegionText::new(lines))
+    Ok(lines)
 }
 
 /// Stretches of lines of one script that are read one by one; print that changes more often is read whole.
@@ -237,10 +273,10 @@ fn recognize(
     // They are small, so print that holds them is enlarged as Latin print is.
     let circled = if *mode == Mode::Block {
         if enlargement(height, languages) == enlargement(height, Languages::English) {
-            find_circled(engine, &ready.image)?
+            find_circled(&ready.image)
         } else {
             let large = prepare(page, rect, height, Languages::English);
-            let circled = find_circled(engine, &large.image)?;
+            let circled = find_circled(&large.image);
             if !circled.is_empty() {
                 ready = large;
             }
@@ -314,6 +350,34 @@ mod tests {
         let text = read_region(&mut engine, &page(), &rect, &[rect], None).unwrap();
         assert_eq!(text.language, "en");
         assert_eq!(text.lines[0].bbox[..2], [10, 10]);
+    }
+
+    #[test]
+    fn a_line_that_was_passed_over_is_read_by_itself() {
+        let mut engine = ReplayEngine::new(|_, _, mode| {
+            let lines = match mode {
+                Mode::Line => vec![line("at the posterior pole", [12, 12, 300, 40], 0.9)],
+                _ => vec![
+                    line("FIGURE 2-1. Drusen of the macula", [12, 12, 300, 40], 0.95),
+                    line("and a round hemorrhage", [12, 92, 300, 120], 0.95),
+                ],
+            };
+            Some(OcrText { lines })
+        });
+        // 30 px: print that is not enlarged.
+        let rows: Vec<Rect> = [10, 50, 90].map(|y| Rect::new(10, y, 390, y + 30)).to_vec();
+        let text = read_region(
+            &mut engine,
+            &page(),
+            &Rect::new(10, 10, 390, 120),
+            &rows,
+            Some(Languages::English),
+        )
+        .unwrap();
+        assert_eq!(
+            text.running_text(),
+            "FIGURE 2-1. Drusen of the macula at the posterior pole and a round hemorrhage"
+        );
     }
 
     #[test]

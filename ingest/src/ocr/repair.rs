@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use super::gaps::fill_gaps;
 use super::join::is_han;
 use super::{Languages, OcrLine};
 
@@ -85,6 +86,10 @@ pub fn repair_lines(lines: &mut [OcrLine], languages: Languages) {
     let mut texts: Vec<String> = lines.iter().map(|l| l.text.clone()).collect();
     drop_unpaired_quotes(&mut texts);
     repair_labels(&mut texts);
+    if let Some(first) = texts.first_mut() {
+        *first = repair_beginning(first);
+    }
+    fill_gaps(&mut texts);
     for (line, text) in lines.iter_mut().zip(texts) {
         let text = if text.chars().any(is_han) {
             repair_words(&repair_marks(&text))
@@ -116,6 +121,15 @@ fn drop_unpaired_quotes(texts: &mut [String]) {
     for (line, at) in unpaired.into_iter().rev() {
         texts[line].remove(at);
     }
+}
+
+/// The wide blank behind a figure's number is read as a mark: `图7-1。视网膜`.
+fn repair_beginning(text: &str) -> String {
+    #[allow(clippy::unwrap_used)]
+    static BEGINNING: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^((?:附|彩)?图\s?[0-9]+(?:[-–][0-9]+)*)\s?[。”“]\s?([\u{3400}-\u{9fff}])").unwrap()
+    });
+    BEGINNING.replace(text, "${1} ${2}").into_owned()
 }
 
 /// Labels in brackets follow each other: `(A) … (B) … C) … (DD) … (FE)` lacks its
@@ -392,6 +406,16 @@ mod tests {
             repair_labels(&mut texts);
             assert_eq!(texts, [wanted], "{read}");
         }
+    }
+
+    #[test]
+    fn a_blank_behind_the_number_is_no_stop() {
+        assert_eq!(
+            repair_beginning("图7-1-44。缺血性视神经病变"),
+            "图7-1-44 缺血性视神经病变"
+        );
+        assert_eq!(repair_beginning("见图7-1。视网膜"), "见图7-1。视网膜");
+        assert_eq!(repair_beginning("图7-1。"), "图7-1。");
     }
 
     #[test]

@@ -288,7 +288,11 @@ fn panel_texts(figure: &FigureContent, split: &SplitCaption) -> (Vec<PanelText>,
         }
         _ => {}
     }
-    let whole = split.panels.first().filter(|_| labels.is_empty());
+    // One text is for all panels, also where only one of its labels was read.
+    let whole = split
+        .panels
+        .first()
+        .filter(|_| labels.is_empty() || (split.panels.len() == 1 && labels.len() != boxes.len()));
     let texts = names
         .into_iter()
         .map(|label| {
