@@ -10,7 +10,12 @@ use std::path::Path;
 
 fn main() -> Result<(), DatasetError> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "DATASET".to_owned());
-    let dataset = Dataset::open(Path::new(&folder))?;
+    look(Path::new(&folder))
+}
+
+/// Prints a few facts about the pairs of a folder.
+pub fn look(folder: &Path) -> Result<(), DatasetError> {
+    let dataset = Dataset::open(folder)?;
 
     // SQL gives a polars DataFrame; image bytes are not read.
     let counts = query::run(

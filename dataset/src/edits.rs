@@ -6,7 +6,7 @@ use crate::error::{DatasetError, Result};
 use crate::record::{BoundingBox, PairRecord, ReviewStatus};
 use crate::rows::check_split;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -205,6 +205,35 @@ pub fn append_all(folder: &Path, edits: &[Edit]) -> Result<()> {
         .open(&path)
         .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
         .map_err(|e| DatasetError::io(&path, "append to", e).with_needed(line.len() as u64))
+}
+
+/// Blanks the corrections of rows that were taken down: their values are captions.
+/// Rejections stay. Lines are overwritten by spaces where they stand, so that
+/// nothing is lost that somebody else appends meanwhile.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(crate) fn erase(folder: &Path, ids: &BTreeSet<String>) -> Result<()> {
+    let path = folder.join(EDITS_FILE);
+    if ids.is_empty() || !path.is_file() {
+        return Ok(());
+    }
+    let failed = |e| DatasetError::io(&path, "blank lines of", e);
+    let text = fs::read(&path).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+    let mut start = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let content = line.trim_ascii_end();
+        let gone =
+            serde_json::from_slice::<Edit>(content).is_ok_and(|edit| edit.field != REJECTED && ids.contains(&edit.id));
+        if gone {
+            file.seek(SeekFrom::Start(start))
+                .and_then(|_| file.write_all(&vec![b' '; content.len()]))
+                .map_err(failed)?;
+        }
+        start += line.len() as u64;
+    }
+    file.sync_all().map_err(failed)
 }
 
 /// A line that a killed run left unfinished must not swallow the next one.

@@ -10,6 +10,10 @@ use std::path::Path;
 #[path = "limits/mod.rs"]
 mod limits;
 
+#[path = "../examples/analyst.rs"]
+#[allow(dead_code)]
+mod analyst;
+
 fn program() -> Command {
     Command::cargo_bin("dataset").unwrap()
 }
@@ -330,6 +334,100 @@ fn operations_keep_the_folder_valid_and_the_ledger_balanced() {
     assert!(code == 1 && stderr.contains("no row has the source `bok1`"), "{stderr}");
 }
 
+/// Files of the folder that hold `text` somewhere.
+fn holding(folder: &Path, text: &[u8]) -> Vec<String> {
+    let files = snapshot(folder).into_iter();
+    files
+        .filter(|(_, bytes)| bytes.windows(text.len()).any(|window| window == text))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn rows_taken_down_leave_nothing_behind_and_stay_away() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pairs(folder.path(), "book", 20);
+    let (gone, stays) = (drawn_pair("book", 7), drawn_pair("book", 8));
+    for row in [&gone, &stays] {
+        let (code, _, stderr) = run(&[
+            "edit",
+            path(&folder),
+            &row.id,
+            "--set",
+            "caption_en=A secret finding",
+            "--editor",
+            "ann",
+        ]);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    std::fs::create_dir_all(folder.path().join(".cache/book")).unwrap();
+    std::fs::write(folder.path().join(".cache/book/page.json"), b"A secret finding").unwrap();
+    assert!(!holding(folder.path(), &gone.image.bytes).is_empty());
+    let (code, _, stderr) = run(&["takedown", path(&folder), "--id", &gone.id, "--reason", "asked"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(holding(folder.path(), &gone.image.bytes), Vec::<String>::new());
+    assert!(!folder.path().join(".cache").exists());
+    // The correction of the row that stays is whole; that of the other one is blank.
+    let edits = std::fs::read_to_string(folder.path().join("edits.jsonl")).unwrap();
+    let secrets: Vec<_> = edits.lines().filter(|line| line.contains("secret")).collect();
+    assert!(secrets.len() == 1 && secrets[0].contains(&stays.id), "{edits}");
+    let (code, _, stderr) = run(&["validate", path(&folder)]);
+    assert!(code == 0 && !stderr.contains("warning:"), "{stderr}");
+    // Ingested again, its source brings all rows but this one.
+    write_pairs(folder.path(), "book", 20);
+    let ids = |sql: &str| run(&["query", path(&folder), sql, "--format", "csv"]).1;
+    assert_eq!(ids("SELECT COUNT(*) AS n FROM pairs"), "n\n19\n");
+    let sql = format!("SELECT state, reason FROM ledger WHERE id = '{}'", gone.id);
+    assert_eq!(ids(&sql), "state,reason\nrejected,rejected by takedown: asked\n");
+    // A source goes whole, corrections included.
+    let (code, _, stderr) = run(&["takedown", path(&folder), "--source", "book", "--reason", "asked"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(holding(folder.path(), b"secret").is_empty());
+    let (code, _, stderr) = run(&["takedown", path(&folder), "--id", &gone.id, "--reason", " "]);
+    assert!(code == 2 && stderr.contains("--reason"), "{stderr}");
+}
+
+#[test]
+fn the_page_for_analysts_shows_examples_that_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../docs/analysts.md")).unwrap();
+    for (language, file) in [("rust", "examples/analyst.rs"), ("python", "examples/analyst.py")] {
+        let example = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(
+            page.contains(&format!("```{language}\n{example}```")),
+            "copy {file} into docs/analysts.md"
+        );
+    }
+    let folder = sample();
+    analyst::look(folder.path()).unwrap();
+    // Every query of the page runs.
+    let mut queries = 0;
+    let out = tempfile::tempdir().unwrap();
+    for line in page
+        .lines()
+        .filter_map(|line| line.strip_prefix("dataset query DATASET "))
+    {
+        let (sql, rest) = line.trim_start_matches('"').split_once('"').unwrap();
+        let mut arguments = vec!["query", path(&folder), sql];
+        let target = rest
+            .trim()
+            .strip_prefix("--out ")
+            .map(|name| out.path().join(name).to_string_lossy().into_owned());
+        if let Some(target) = &target {
+            arguments.extend(["--out", target.as_str()]);
+        }
+        let (code, _, stderr) = run(&arguments);
+        assert_eq!(code, 0, "{sql}: {stderr}");
+        queries += 1;
+    }
+    assert!(queries >= 5, "{queries}");
+    for condition in ["ARRAY_CONTAINS(quality_flags, 'burnt-in-text')", "panel_bbox.x0 > 0"] {
+        let sql = format!("SELECT id FROM pairs WHERE {condition}");
+        let (code, _, stderr) = run(&["query", path(&folder), &sql]);
+        assert_eq!(code, 0, "{condition}: {stderr}");
+    }
+}
+
 #[test]
 fn merge_and_diff_see_the_same_rows() {
     let (one, two, out) = (sample(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -467,12 +565,21 @@ fn statistics_are_complete_and_the_same_with_any_threads() {
     assert!(!page.contains("src=\"http") && !page.contains(path(&folder)));
 }
 
+/// Bytes of all files below a folder; 0 when it is not there.
+fn bytes_below(folder: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|found| found.len())
+        .sum()
+}
+
 #[test]
 fn a_killed_writer_leaves_a_whole_folder() {
     let goal = sample();
     assert_eq!(run(&["split", path(&goal), "--share", "test=0.3"]).0, 0);
     let goal = snapshot(goal.path());
-    for milliseconds in [0, 2, 5, 9, 14, 20, 35] {
+    for kilobytes in [0, 10, 40, 80, 120, 160, 100_000] {
         let folder = sample();
         let old = snapshot(folder.path());
         let binary = assert_cmd::cargo::cargo_bin("dataset");
@@ -482,22 +589,26 @@ fn a_killed_writer_leaves_a_whole_folder() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        // Killed once it has written so much beside the old files, or has ended.
+        let staging = folder.path().join(".dataset");
+        while child.try_wait().unwrap().is_none() && bytes_below(&staging) < kilobytes * 1000 {
+            std::thread::yield_now();
+        }
         // SIGKILL on Unix; fails when the program has already ended.
         let _ = child.kill();
         child.wait().unwrap();
         let (code, _, stderr) = run(&["validate", path(&folder)]);
-        assert_eq!(code, 0, "killed after {milliseconds} ms: {stderr}");
+        assert_eq!(code, 0, "killed after {kilobytes} kB: {stderr}");
         let mut state = snapshot(folder.path());
         state.retain(|name, _| !name.starts_with(".dataset"));
         assert!(
             state == old || state == goal,
-            "killed after {milliseconds} ms: neither old nor new"
+            "killed after {kilobytes} kB: neither old nor new"
         );
         assert_eq!(run(&["split", path(&folder), "--share", "test=0.3"]).0, 0);
         assert!(
             snapshot(folder.path()) == goal,
-            "killed after {milliseconds} ms: the rerun differs"
+            "killed after {kilobytes} kB: the rerun differs"
         );
     }
 }

@@ -94,11 +94,17 @@ impl PictureFolder {
             return Ok(Err(message));
         }
         let mut name = image.path.clone();
-        // Two pictures of one name: the id keeps them apart.
+        // Two pictures of one name: the id keeps them apart, if it is no path.
         if !self.used.insert(name.to_lowercase()) {
-            let stem = name.rfind('.').unwrap_or(name.len());
+            if let Err(message) = check_member(id) {
+                return Ok(Err(message));
+            }
+            let base = name.rfind('/').map_or(0, |slash| slash + 1);
+            let stem = name[base..].rfind('.').map_or(name.len(), |point| base + point);
             name.insert_str(stem, &format!("-{id}"));
-            self.used.insert(name.to_lowercase());
+            if !self.used.insert(name.to_lowercase()) {
+                return Ok(Err(format!("another row has the picture `{}` and this id", image.path)));
+            }
         }
         let path = self.root.join(&name);
         if let Some(parent) = path.parent() {
@@ -339,6 +345,7 @@ fn tar_header(name: &str, size: u64) -> [u8; BLOCK] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -363,6 +370,28 @@ mod tests {
         ] {
             assert!(check_member(id).is_err(), "{id}");
         }
+    }
+
+    #[test]
+    fn pictures_of_one_name_stay_apart_and_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pictures = PictureFolder::new(folder.path());
+        let mut save = |path: &str, id: &str| {
+            let image = ImageFile {
+                bytes: id.as_bytes().to_vec(),
+                path: path.to_owned(),
+            };
+            pictures.save(&image, id).unwrap()
+        };
+        assert_eq!(save("v1.2/a", "x"), Ok("v1.2/a".to_owned()));
+        assert_eq!(save("v1.2/A", "y"), Ok("v1.2/A-y".to_owned()));
+        assert_eq!(save("b.png", "x"), Ok("b.png".to_owned()));
+        assert_eq!(save("b.png", "y"), Ok("b-y.png".to_owned()));
+        assert!(save("b.png", "y").unwrap_err().contains("another row"));
+        assert!(save("b.png", "/../../../out").unwrap_err().contains("file name"));
+        assert!(save("../c.png", "z").is_err());
+        assert_eq!(fs::read(folder.path().join("images/b-y.png")).unwrap(), b"y");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod merge;
 pub mod split;
 pub mod takedown;
 
+use crate::edits::Edits;
 use crate::error::Result;
 use crate::ledger::{LEDGER_FILE, read_lines};
 use crate::read::{Columns, Rows, table_files};
@@ -95,14 +96,24 @@ impl Grouped for LabelRecord {
     }
 }
 
-/// The licence of a row, for takedown.
+/// What takedown asks of a row.
 pub(crate) trait Licensed {
     fn licence(&self) -> Option<&str>;
+
+    /// Ids in `edits.jsonl` of the corrections that are meant for this row.
+    fn corrected_as(&self, _: &Edits) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Licensed for PairRecord {
     fn licence(&self) -> Option<&str> {
         self.licence.as_deref()
+    }
+
+    fn corrected_as(&self, edits: &Edits) -> Vec<String> {
+        let matching = edits.matching(self).into_iter();
+        matching.map(|at| edits.edits[at].id.clone()).collect()
     }
 }
 

@@ -1,6 +1,8 @@
-//! Takes rows down by id, source or licence; the ledger keeps the reason.
+//! Takes rows down by id, source or licence; the ledger keeps the reason, and
+//! nothing else of the rows stays in the folder.
 
 use super::{Fate, Licensed, rewrite};
+use crate::edits::{self, Anchor, Edit, Edits, REJECTED};
 use crate::error::{DatasetError, Result};
 use crate::record::{LabelRecord, PairRecord, TextRecord};
 use crate::rows::Row;
@@ -8,6 +10,9 @@ use crate::write::Editable;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
+
+/// Page results of `ingest book`: captions as they were read.
+const CACHE_FOLDER: &str = ".cache";
 
 /// Which rows go. A row goes when any of the lists names it.
 #[derive(Debug, Clone, Default)]
@@ -61,9 +66,15 @@ struct Found {
     ids: BTreeSet<String>,
     sources: BTreeSet<String>,
     licences: BTreeSet<String>,
+    /// Ids under which `edits.jsonl` holds corrections of the rows.
+    corrected: BTreeSet<String>,
 }
 
 /// Takes the selected rows down. Tables without such rows are not touched.
+///
+/// Pairs named by id stay away when their source is ingested again: a line of
+/// `edits.jsonl` rejects them. Earlier corrections of the rows are blanked in
+/// that file, and the cache of page results goes, since both hold captions.
 ///
 /// # Errors
 /// The selection is empty, or a file cannot be read or written.
@@ -74,13 +85,25 @@ pub fn takedown(folder: &Path, selection: &Selection, reason: &str) -> Result<Ta
             "nothing is selected; give --id, --source or --licence",
         ));
     }
+    if reason.trim().is_empty() {
+        return Err(DatasetError::invalid(
+            "--reason",
+            "is empty; the ledger keeps why the rows went",
+        ));
+    }
+    let edits = edits::read(folder)?;
+    keep_away(folder, &selection.ids, reason, &edits)?;
     let mut found = Found::default();
     let taken = Takedown {
-        pairs: from_table::<PairRecord>(folder, selection, reason, &mut found)?,
-        text: from_table::<TextRecord>(folder, selection, reason, &mut found)?,
-        labels: from_table::<LabelRecord>(folder, selection, reason, &mut found)?,
+        pairs: from_table::<PairRecord>(folder, selection, reason, &edits, &mut found)?,
+        text: from_table::<TextRecord>(folder, selection, reason, &edits, &mut found)?,
+        labels: from_table::<LabelRecord>(folder, selection, reason, &edits, &mut found)?,
         ..Takedown::default()
     };
+    edits::erase(folder, &found.corrected)?;
+    if taken.pairs > 0 {
+        remove_cache(folder)?;
+    }
     let unknown = |asked: &BTreeSet<String>, found: &BTreeSet<String>| asked.difference(found).cloned().collect();
     Ok(Takedown {
         unknown_ids: unknown(&selection.ids, &found.ids),
@@ -90,10 +113,49 @@ pub fn takedown(folder: &Path, selection: &Selection, reason: &str) -> Result<Ta
     })
 }
 
+/// Rejects the pairs with these ids, whenever they come again.
+fn keep_away(folder: &Path, ids: &BTreeSet<String>, reason: &str, edits: &Edits) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let rows = crate::Dataset::open(folder)?.pairs_by_id(&wanted)?;
+    let rejections: Vec<Edit> = rows
+        .into_iter()
+        .filter(|row| !edits.is_rejected(&row.id))
+        .map(|row| Edit {
+            id: row.id,
+            field: REJECTED.to_owned(),
+            value: Some(reason.to_owned()),
+            editor: "takedown".to_owned(),
+            reason: None,
+            anchor: row
+                .source_page_sha256
+                .zip(row.panel_bbox)
+                .map(|(source_page_sha256, panel_bbox)| Anchor {
+                    source_page_sha256,
+                    panel_bbox,
+                }),
+            origin: None,
+            of: None,
+        })
+        .collect();
+    edits::append_all(folder, &rejections)
+}
+
+fn remove_cache(folder: &Path) -> Result<()> {
+    let cache = folder.join(CACHE_FOLDER);
+    match std::fs::remove_dir_all(&cache) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::io(&cache, "remove", error)),
+        _ => Ok(()),
+    }
+}
+
 fn from_table<R: Row + Editable + Licensed>(
     folder: &Path,
     selection: &Selection,
     reason: &str,
+    edits: &Edits,
     found: &mut Found,
 ) -> Result<u64> {
     let selected = |row: &R| {
@@ -111,6 +173,7 @@ fn from_table<R: Row + Editable + Licensed>(
         if selected(&row) {
             any = true;
             found.ids.insert(row.id().to_owned());
+            found.corrected.extend(row.corrected_as(edits));
             if !found.sources.contains(row.source()) {
                 found.sources.insert(row.source().to_owned());
             }

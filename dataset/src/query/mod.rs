@@ -10,19 +10,39 @@ mod tables;
 use crate::error::{DatasetError, Result};
 use crate::guard::quietly;
 use crate::read::Dataset;
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, DataType, Engine, PolarsError, SortMultipleOptions};
 use polars::sql::SQLContext;
 
 /// Tables that a query may name.
 pub const TABLES: [&str; 5] = ["pairs", "text", "labels", "ledger", "edits"];
 
+/// First words of statements that polars would run on its own view of the tables
+/// alone: the files stay as they are, whatever it answers.
+const CHANGING: [&str; 7] = ["delete", "truncate", "drop", "create", "insert", "update", "alter"];
+
+/// Words that leave the order of the result to the engine.
+const UNORDERED: [&str; 6] = ["group", "distinct", "join", "union", "intersect", "except"];
+
 /// Runs one SQL statement.
+///
+/// Rows come in file order. Where grouping, joining or set operations would leave
+/// the order to chance and the statement has no `ORDER BY`, they are sorted by
+/// their columns from left to right, so that equal folders give equal bytes.
 ///
 /// # Errors
 /// The statement is not valid SQL or names unknown tables or columns (the
 /// message lists the known ones); or a file cannot be read.
 pub fn run(dataset: &Dataset, sql: &str) -> Result<DataFrame> {
     let words = words_outside_quotes(sql);
+    if let Some(word) = words.first().filter(|word| CHANGING.contains(&word.as_str())) {
+        return Err(DatasetError::invalid(
+            "SQL",
+            format!(
+                "queries only read, `{}` would change nothing; use `dataset takedown` or `dataset edit`",
+                word.to_uppercase()
+            ),
+        ));
+    }
     let uses = |name: &str| words.iter().any(|word| word == name);
     let with_images = uses("image") || uses("image_path");
     let mut context = SQLContext::new();
@@ -30,15 +50,39 @@ pub fn run(dataset: &Dataset, sql: &str) -> Result<DataFrame> {
     for name in TABLES.into_iter().filter(|&name| uses(name)) {
         context.register(name, tables::table(dataset, name, with_images)?);
     }
-    let mut run = |sql: &str| quietly(|| context.execute(sql).and_then(|frame| frame.collect()));
-    let mut outcome = run(&like::as_searches(sql));
+    let mut run = |sql: &str, engine| {
+        quietly(|| {
+            let result = context.execute(sql)?.collect_with_engine(engine)?;
+            Ok::<_, PolarsError>(result.unwrap_single())
+        })
+    };
+    // Row groups go through the streaming engine one by one: less memory is
+    // touched, which is most of the time of a grouping.
+    let mut outcome = run(&like::as_searches(sql), Engine::Streaming);
     if !matches!(outcome, Ok(Ok(_))) {
-        // The error is to speak of the statement as it was given.
-        outcome = run(sql);
+        // What it cannot do, the other engine may; and the error is to speak of
+        // the statement as it was given.
+        outcome = run(sql, Engine::InMemory);
     }
-    outcome
-        .map_err(|message| sql_error(dataset, &words, &message))?
-        .map_err(|error| sql_error(dataset, &words, &error.to_string()))
+    let error = |message: &str| sql_error(dataset, &words, message);
+    let frame = outcome
+        .map_err(|message| error(&message))?
+        .map_err(|e| error(&e.to_string()))?;
+    if !uses("order") && UNORDERED.into_iter().any(uses) {
+        return sorted(&frame).map_err(|e| error(&e.to_string()));
+    }
+    Ok(frame)
+}
+
+/// Rows sorted by all columns that hold single values.
+fn sorted(frame: &DataFrame) -> Result<DataFrame, PolarsError> {
+    let single = |kind: &DataType| kind.is_primitive_numeric() || matches!(kind, DataType::String | DataType::Boolean);
+    let columns = frame.columns().iter().filter(|column| single(column.dtype()));
+    let names: Vec<_> = columns.map(|column| column.name().clone()).collect();
+    if names.is_empty() || frame.height() < 2 {
+        return Ok(frame.clone());
+    }
+    frame.sort(names, SortMultipleOptions::default().with_maintain_order(true))
 }
 
 /// The error with what would help: which tables and columns there are.
@@ -55,6 +99,8 @@ fn sql_error(dataset: &Dataset, words: &[String], message: &str) -> DatasetError
         let columns = tables::columns(dataset, name);
         hint += &format!("\nColumns of {name}: {}.", columns.join(", "));
     }
+    // polars adds the plan it was working on; the columns say more.
+    let message = message.split("\n\nResolved plan").next().unwrap_or(message);
     let message = message.trim_end_matches('.');
     DatasetError::invalid("SQL", format!("{message}{hint}"))
 }
@@ -127,6 +173,40 @@ mod tests {
         assert_eq!(csv(folder.path(), sql), "state,n\npaired,30\n");
         let sql = "SELECT p.panel, l.input FROM pairs p JOIN ledger l ON p.id = l.id WHERE p.figure_no = '2-3'";
         assert_eq!(csv(folder.path(), sql), "panel,input\nA,page12.png#2-3/A\n");
+    }
+
+    #[test]
+    fn results_have_an_order() {
+        let folder = folder_with_pairs();
+        let groups = csv(
+            folder.path(),
+            "SELECT figure_no, modality, COUNT(*) AS n FROM pairs GROUP BY modality, figure_no",
+        );
+        let lines: Vec<_> = groups.lines().skip(1).collect();
+        assert!(lines.len() > 5 && lines.is_sorted(), "{groups}");
+        let union = csv(
+            folder.path(),
+            "SELECT id FROM labels UNION ALL SELECT id FROM pairs WHERE modality = 'CFP'",
+        );
+        assert!(
+            union.lines().count() == 15 && union.lines().skip(1).is_sorted(),
+            "{union}"
+        );
+        // File order where nothing disturbs it, and the order that is asked for.
+        let rows: Vec<String> = Dataset::open(folder.path())
+            .unwrap()
+            .pairs(crate::read::Columns::WithoutImageBytes)
+            .unwrap()
+            .map(|row| row.unwrap().id)
+            .collect();
+        assert!(!rows.is_sorted());
+        let ids = csv(folder.path(), "SELECT id FROM pairs");
+        assert_eq!(ids.lines().skip(1).collect::<Vec<_>>(), rows);
+        let down = csv(
+            folder.path(),
+            "SELECT modality FROM pairs GROUP BY modality ORDER BY modality DESC",
+        );
+        assert_eq!(down, "modality\nOCT\nFFA\nCFP\n");
     }
 
     #[test]
@@ -203,6 +283,14 @@ mod tests {
         assert!(message("SELECT * FROM images").contains("Tables: pairs, text"));
         assert!(message("SELEC").contains("Tables"));
         assert!(message("").contains("Tables"));
+        assert!(message("DELETE FROM pairs").contains("`DELETE` would change nothing"));
+        assert!(message("-- x\nDrop TABLE pairs").contains("only read"));
+        let nested = message("SELECT panel_bbox['x0'] FROM pairs");
+        assert!(
+            nested.contains("Struct") && !nested.contains("Resolved plan"),
+            "{nested}"
+        );
+        assert_eq!(csv(folder.path(), "SELECT COUNT(*) AS n FROM pairs"), "n\n30\n");
     }
 
     #[test]

@@ -11,8 +11,12 @@ const HEIGHT: f64 = 380.0;
 const TITLE: f64 = 34.0;
 /// Largest and smallest font size in pixels.
 const FONT: (f64, f64) = (54.0, 12.0);
-/// Free pixels around each word.
+/// Free pixels around each word; at its sides also this share of its font size,
+/// so that neighbours do not read as one phrase.
 const GAP: f64 = 3.0;
+const SIDE: f64 = 0.12;
+/// Words of a full cloud; the smallest of fewer words are larger.
+const FULL: usize = 60;
 /// Height of a line of text relative to its font size.
 const LINE: f64 = 1.12;
 /// Distance of neighbouring places tried on the spiral, in pixels.
@@ -51,6 +55,11 @@ fn sign_width(c: char) -> f64 {
     }
 }
 
+/// Free pixels at each side of a word.
+fn side(font: f64) -> f64 {
+    GAP + SIDE * font
+}
+
 /// Words with their places; words that find no room are left out.
 fn place(terms: &[Term]) -> Vec<Placed> {
     let Some(most) = terms.first().map(|term| term.count) else {
@@ -58,12 +67,18 @@ fn place(terms: &[Term]) -> Vec<Placed> {
     };
     let least = terms.last().map_or(1, |term| term.count);
     let scale = |count: u64| (count as f64).sqrt();
-    let span = (scale(most) - scale(least)).max(1e-9);
+    let span = scale(most) - scale(least);
+    let smallest = FONT.1 * (FULL as f64 / terms.len() as f64).sqrt().clamp(1.0, 2.0);
     let mut placed: Vec<Placed> = Vec::new();
     for term in terms {
-        let share = (scale(term.count) - scale(least)) / span;
-        let font = FONT.1 + share * (FONT.0 - FONT.1);
-        let width = term.term.chars().map(sign_width).sum::<f64>() * font + 2.0 * GAP;
+        // Words that are all as frequent as each other are neither large nor small.
+        let share = if span > 0.0 {
+            (scale(term.count) - scale(least)) / span
+        } else {
+            0.3
+        };
+        let font = smallest + share * (FONT.0 - smallest);
+        let width = term.term.chars().map(sign_width).sum::<f64>() * font + 2.0 * side(font);
         let height = font * LINE + 2.0 * GAP;
         if let Some(place) = free_place(&placed, width, height) {
             placed.push(Placed {
@@ -119,10 +134,10 @@ pub(super) fn svg(terms: &[Term], title: &str, color: &str) -> String {
         let _ = writeln!(
             text,
             "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"{:.1}\" textLength=\"{:.1}\" lengthAdjust=\"spacingAndGlyphs\" font-family=\"Helvetica, Arial, 'Noto Sans CJK SC', sans-serif\" fill=\"{color}\" fill-opacity=\"{:.2}\"><title>{}</title>{}</text>",
-            word.x + GAP,
+            word.x + side(word.font),
             word.y + GAP + 0.84 * word.font,
             word.font,
-            word.width - 2.0 * GAP,
+            word.width - 2.0 * side(word.font),
             0.55 + 0.45 * share,
             word.count,
             escape(&word.word)
@@ -182,6 +197,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn few_or_equal_words_can_be_read() {
+        let equal = place(&terms(&[1; 8]));
+        assert!(
+            equal.len() == 8 && equal.iter().all(|word| word.font > 28.0),
+            "{equal:?}"
+        );
+        let few = place(&terms(&[9, 3, 1, 1, 1]));
+        assert!(few.iter().all(|word| word.font >= 24.0), "{few:?}");
+        let full: Vec<u64> = (1..=60).map(|n| 900 / n).collect();
+        assert!(place(&terms(&full)).last().unwrap().font < 16.0);
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn language_name(language: Language) -> &'static str {
 fn counts_chart(s: &Statistics) -> Result<Chart> {
     let names: Vec<String> = modalities(s);
     let values = |get: fn(&super::PairCounts) -> u64| names.iter().map(|name| get(&s.pairs[name]) as f64).collect();
-    let series = [
+    let mut series = vec![
         Series {
             name: "pairs".to_owned(),
             color: "#b9c4cf",
@@ -225,6 +225,8 @@ fn counts_chart(s: &Statistics) -> Result<Chart> {
             values: values(|c| c.chinese),
         },
     ];
+    // A language without captions takes no room.
+    series.retain(|one| one.values.iter().any(|&value| value > 0.0));
     Ok(Chart {
         file: "pairs.svg".to_owned(),
         svg: charts::grouped("Pairs by modality", &names, &series, "pairs")?,
@@ -317,6 +319,19 @@ fn vocabulary_charts(s: &Statistics) -> Result<Vec<Chart>> {
     ])
 }
 
+/// A set's name inside a file's name. Sets of other makers may be called anything:
+/// what is no plain sign becomes its number, so that names stay different.
+fn file_part(name: &str) -> String {
+    name.chars().fold(String::new(), |mut part, c| {
+        if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') {
+            part.push(c);
+        } else {
+            part += &format!("%{:02x}", u32::from(c));
+        }
+        part
+    })
+}
+
 fn label_charts(s: &Statistics) -> Result<Vec<Chart>> {
     s.labels
         .iter()
@@ -330,7 +345,7 @@ fn label_charts(s: &Statistics) -> Result<Vec<Chart>> {
             bars.truncate(BARS);
             let modality = set.modalities.keys().next().map_or(ALL, String::as_str);
             Ok(Chart {
-                file: format!("labels-{}.svg", set.name),
+                file: format!("labels-{}.svg", file_part(&set.name)),
                 svg: charts::lying(&format!("{}: images by category", set.name), &bars, color(modality))?,
             })
         })
@@ -405,5 +420,17 @@ fn sample(group: String, id: String, image: &ImageFile, mut lines: Vec<String>) 
         data,
         alt: image.path.clone(),
         lines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_part;
+
+    #[test]
+    fn names_of_sets_cannot_leave_the_folder() {
+        assert_eq!(file_part("ODIR-5K_v1.0"), "ODIR-5K_v1.0");
+        assert_eq!(file_part("/../../x"), "%2f..%2f..%2fx");
+        assert_ne!(file_part("a b"), file_part("a/b"));
     }
 }
