@@ -386,11 +386,13 @@ impl BatchNorm {
     pub fn forward(&self, x: Tensor<4>, skip: Option<Tensor<4>>, relu: bool, stats: &mut BatchStats) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let on_cpu = cpu::applies(&x);
         let y = match stats {
             BatchStats::Batch(moments) => {
                 let count = batch * height * width;
-                if cpu::applies(&x) {
-                    let (y, found) = cpu::norm::batch_norm_train(x, skip, weight, bias, self.epsilon, relu);
+                if on_cpu {
+                    let affine = [weight, bias];
+                    let (y, found) = cpu::batch_norm::batch_norm(x, skip, affine, None, self.epsilon, relu);
                     moments.push(BatchMoments {
                         mean: found.mean,
                         variance: found.variance,
@@ -407,9 +409,12 @@ impl BatchNorm {
                 result.output
             }
             BatchStats::Running => {
-                // Autodiff tensors may be watched, and the fused pass has no gradient.
-                if cpu::applies(&x) && !x.is_autodiff() {
-                    return cpu::norm::batch_norm_eval(x, skip, &self.affine(), relu);
+                if on_cpu && x.is_autodiff() {
+                    let running = Some([&self.running_mean, &self.running_var]);
+                    return cpu::batch_norm::batch_norm(x, skip, [weight, bias], running, self.epsilon, relu).0;
+                }
+                if on_cpu {
+                    return cpu::batch_norm::batch_norm_eval(x, skip, &self.affine(), relu);
                 }
                 let (mean, variance) = (self.running_mean.clone(), self.running_var.clone());
                 module::batch_norm(x, weight, bias, mean, variance, self.epsilon)
@@ -423,17 +428,13 @@ impl BatchNorm {
     }
 
     /// What normalising with the running statistics does to each channel.
-    fn affine(&self) -> Vec<cpu::norm::Affine> {
+    fn affine(&self) -> Vec<cpu::batch_norm::Affine> {
         let (weight, bias) = (to_vec(&self.weight), to_vec(&self.bias));
         let (mean, variance) = (to_vec(&self.running_mean), to_vec(&self.running_var));
         (0..weight.len())
             .map(|c| {
-                let scale = f64::from(weight[c]) / (f64::from(variance[c]) + self.epsilon).sqrt();
-                cpu::norm::Affine {
-                    center: f64::from(mean[c]),
-                    scale,
-                    shift: f64::from(bias[c]),
-                }
+                let variance = f64::from(variance[c]) + self.epsilon;
+                cpu::batch_norm::Affine::new(f64::from(mean[c]), variance, weight[c], bias[c])
             })
             .collect()
     }

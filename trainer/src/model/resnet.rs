@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     checkpointing::checkpointed,
+    cpu,
     layers::{BatchMoments, BatchNorm, BatchStats, Conv, Init},
     walk::{Role, Slot, Walk, join},
 };
@@ -179,8 +180,7 @@ impl ResNet {
     /// images `[batch, 3, height, width]` in [0, 1]; any height and width from 1.
     pub fn forward(&self, images: Tensor<4>, stats: &mut BatchStats) -> ResNetOutput {
         let x = self.bn1.forward(self.conv1.forward(images), None, true, stats);
-        let pool = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
-        let mut x = module::max_pool2d(x, pool);
+        let mut x = max_pool(x);
         let mut taps = vec![x.clone()];
         for stage in &self.stages {
             for block in stage {
@@ -219,6 +219,15 @@ impl Walk for ResNet {
             }
         }
     }
+}
+
+/// The stem's pooling: 3×3, stride 2, a border of 1.
+fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    if cpu::applies(&x) {
+        return cpu::pool::max_pool(x);
+    }
+    let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
+    module::max_pool2d(x, options)
 }
 
 /// Mean over height and width: `[batch, channels, h, w]` to `[batch, channels]`.

@@ -8,8 +8,11 @@ use super::{
     Values, owned, tensor,
 };
 
-/// Bytes of an unfolded tile: small enough for the last cache, large enough to fill the matrix product.
-const TILE_BYTES: usize = 6 << 20;
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// Bytes of an unfolded tile: about what the second cache holds, and enough columns to fill the matrix product.
+const TILE_BYTES: usize = 2 << 20;
 
 /// Sizes of one convolution with square kernels and equal padding.
 #[derive(Clone, Copy)]
@@ -116,7 +119,8 @@ fn backward(
     let area = g.out_height * g.out_width;
     let flat = gradient.clone().reshape([g.batch, g.outputs, area]);
     let mut of_x = needed[0].then(|| vec![0f32; g.batch * g.inputs * g.height * g.width]);
-    let mut of_weight = needed[1].then(|| vec![0f32; g.outputs * g.taps()]);
+    // Transposed, [taps, out]: the product then packs the gradient, which is a k²-th of the unfolded matrix.
+    let mut of_weight = needed[1].then(|| vec![0f32; g.taps() * g.outputs]);
     for (image, from, to) in g.tiles() {
         let columns = from * g.out_width..to * g.out_width;
         let count = columns.len();
@@ -125,7 +129,7 @@ fn backward(
             .slice([image..image + 1, 0..g.outputs, columns])
             .reshape([g.outputs, count]);
         if let Some(sum) = &mut of_weight {
-            let product = Values::of(&part.clone().matmul(unfold(x, g, image, from, to).transpose()));
+            let product = Values::of(&unfold(x, g, image, from, to).matmul(part.clone().transpose()));
             sum.par_chunks_mut(super::BLOCK)
                 .zip(product.get().par_chunks(super::BLOCK))
                 .for_each(|(sum, part)| {
@@ -143,16 +147,23 @@ fn backward(
     }
     (
         of_x.map(|v| tensor(v, [g.batch, g.inputs, g.height, g.width])),
-        of_weight.map(|v| tensor(v, [g.outputs, g.inputs, g.kernel, g.kernel])),
+        of_weight.map(|v| {
+            let transposed = tensor(v, [g.taps(), g.outputs]).transpose();
+            transposed.reshape([g.outputs, g.inputs, g.kernel, g.kernel])
+        }),
     )
 }
 
 /// `[in·k², tile]`: every tap of every output position of a tile.
+///
+/// Rows lie an odd number of cache lines apart. The product walks down a dozen of them at once, and rows a power
+/// of two apart would compete for the same few places of the first cache.
 fn unfold(x: &[f32], g: &Geometry, image: usize, from: usize, to: usize) -> Tensor<2> {
     let count = (to - from) * g.out_width;
     let plane = g.height * g.width;
-    let mut taps = vec![0f32; g.taps() * count];
-    taps.par_chunks_mut(count).enumerate().for_each(|(tap, out)| {
+    let apart = count.next_multiple_of(2 * LINE) + LINE;
+    let mut taps = vec![0f32; g.taps() * apart];
+    taps.par_chunks_mut(apart).enumerate().for_each(|(tap, out)| {
         let (channel, ky, kx) = (tap / (g.kernel * g.kernel), tap / g.kernel % g.kernel, tap % g.kernel);
         let input = &x[(image * g.inputs + channel) * plane..][..plane];
         let columns = g.columns(kx);
@@ -172,7 +183,7 @@ fn unfold(x: &[f32], g: &Geometry, image: usize, from: usize, to: usize) -> Tens
             }
         }
     });
-    tensor(taps, [g.taps(), count])
+    tensor(taps, [g.taps(), apart]).slice([0..g.taps(), 0..count])
 }
 
 /// Adds the taps of a tile back to the image they were read from.
@@ -228,8 +239,13 @@ pub fn pointwise(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
                 .into_dispatch()
         });
         let of_weight = needed[1].then(|| {
-            let each = g.matmul(flat.swap_dims(1, 2)); // [batch, out, in]
-            each.sum_dim(0).reshape([outputs, inputs, 1, 1]).into_dispatch()
+            // The product packs its right side, so the one with fewer channels stands there.
+            let each = if outputs < inputs {
+                flat.matmul(g.swap_dims(1, 2)).sum_dim(0).swap_dims(1, 2)
+            } else {
+                g.matmul(flat.swap_dims(1, 2)).sum_dim(0)
+            };
+            each.reshape([outputs, inputs, 1, 1]).into_dispatch()
         });
         [of_x, of_weight]
     });

@@ -3,9 +3,11 @@
 //! devices use and which the tests compare with.
 
 pub mod attention;
+pub mod batch_norm;
 pub mod conv;
 pub mod layers;
 pub mod norm;
+pub mod pool;
 
 use burn::{
     backend::{Flex, flex::FlexTensor},
@@ -215,5 +217,32 @@ mod tests {
         }
         let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
         assert_eq!(column_sums(&values, 3), [3.0, 5.0, 7.0]);
+    }
+}
+
+/// What the tests of whole layers share.
+#[cfg(test)]
+mod checks {
+    #![allow(clippy::unwrap_used)]
+    use crate::model::walk::to_vec;
+    use burn::tensor::{Device, Distribution, Gradients, Tensor};
+
+    /// Random values that want gradients.
+    pub fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        let device = Device::flex().autodiff();
+        Tensor::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad()
+    }
+
+    /// Equal to the rounding of single precision.
+    pub fn close<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) {
+        assert_eq!(a.dims(), b.dims());
+        for (a, b) in to_vec(a).iter().zip(to_vec(b)) {
+            assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} {b}");
+        }
+    }
+
+    /// The gradient of `x` is the same in both.
+    pub fn same_gradient<const D: usize>(x: &Tensor<D>, a: &Gradients, b: &Gradients) {
+        close(&x.grad(a).unwrap(), &x.grad(b).unwrap());
     }
 }
