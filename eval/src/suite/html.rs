@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::charts::{Bar, BarGroups, bars, radar, reliability};
 use super::results::{LeakInfo, SuiteReport, SuiteResult};
-use super::tables::{Table, to_markdown};
+use super::tables::{RowKind, Table, to_markdown};
 use crate::protocol::Method;
 use crate::report::RunReport;
 
@@ -139,6 +139,7 @@ pub fn page(report: &SuiteReport, tables: &[Table], folder: &Path) -> anyhow::Re
         report => template_value(report)?,
         shown_prompts => SHOWN_PROMPTS,
         tables => template_value(tables)?,
+        printed_rows => tables.iter().any(|t| t.rows.iter().any(|r| r.kind == RowKind::Printed)),
         charts => template_value(charts(report)?)?,
         confusions => template_value(confusions(report)?)?,
         samples => template_value(samples(report, folder))?,
