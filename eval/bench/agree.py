@@ -1,4 +1,5 @@
-"""Checks eval's deterministic methods against numpy and scikit-learn on awkward sets: ties, absent and tiny classes.
+"""Checks eval's deterministic methods against numpy and scikit-learn on awkward sets: ties, absent and tiny classes,
+images of several classes.
 
     python eval/bench/agree.py --eval target/release/eval      (numpy, pyarrow, scikit-learn)
 
@@ -15,6 +16,8 @@ import warnings
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.multiclass import OneVsRestClassifier
 
 from folds import fold
 from sets import metrics, unit, write
@@ -65,6 +68,48 @@ def reference(method, labels, projected, features, texts, train, test):
     return p
 
 
+def several(program, rng):
+    """Images of one to three of five classes: zero-shot and the linear probe class by class. Yields words and whether they are right."""
+    count, classes = 240, 5
+    held = rng.random((count, classes)) < 0.22
+    held[np.arange(count), rng.integers(0, classes, count)] = True
+    held[held.sum(1) > 3] = np.eye(classes, dtype=bool)[0]
+    centres = rng.normal(size=(classes, 24))
+    x = held @ centres * 0.6 + rng.normal(size=(count, 24))
+    texts = unit(centres + rng.normal(size=centres.shape)).astype(np.float32)
+    projected, features = unit(x).astype(np.float32), np.maximum(x, 0).astype(np.float32)
+    labels = [np.flatnonzero(row).tolist() for row in held]
+    # folds are drawn by combination, combinations of few classes first
+    place = {c: i for i, c in enumerate(sorted({tuple(l) for l in labels}, key=lambda c: (len(c), c)))}
+    groups = np.array([place[tuple(l)] for l in labels])
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, labels, projected, features, texts)
+        for method, shots in [("zero-shot", "0"), ("linear-probe", "80%")]:
+            subprocess.run([program, "run", "--images", f"{folder}/images.parquet", "--texts", f"{folder}/texts.parquet", "--method", method,
+                            "--shots", shots, "--bootstrap", "0", "--out", f"{folder}/r.json", "--predictions", f"{folder}/p.csv"], check=True, capture_output=True)
+            with open(f"{folder}/r.json") as f:
+                report = json.load(f)
+            with open(f"{folder}/p.csv") as f:
+                told = {(int(r[0]), int(r[1])): [float(v) for v in r[5:]] for r in list(csv.reader(f))[1:]}
+            far = off = 0.0
+            for number in range(5):
+                train, test = fold(groups, number, shots)
+                if method == "zero-shot":
+                    test = list(range(count))
+                    want = 1 / (1 + np.exp(-SCALE * projected.astype(np.float64) @ texts.astype(np.float64).T))
+                else:
+                    model = OneVsRestClassifier(LogisticRegression(C=0.316, solver="newton-cholesky", tol=1e-12, class_weight="balanced"))
+                    want = model.fit(features[train].astype(np.float64), held[train]).predict_proba(features[test].astype(np.float64))
+                mine = np.array([told[0 if method == "zero-shot" else number, row] for row in test])
+                far = max(far, np.abs(mine - want).max())
+                y = held[test]
+                good = {"acc": np.mean((mine > 0.5) == y), "auc": np.mean([roc_auc_score(y[:, c], mine[:, c]) for c in range(classes)]),
+                        "aupr": np.mean([average_precision_score(y[:, c], mine[:, c]) for c in range(classes)])}
+                off = max(off, *(abs(value - report["folds"][number][metric]) for metric, value in good.items()))
+            ok = far <= 1e-6 and off <= 1e-9
+            yield f"several classes an image, {method} {shots}: probabilities within {far:.0e}, metrics within {off:.0e}{'' if ok else '  WRONG'}", ok
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--eval", default="target/release/eval")
@@ -100,6 +145,9 @@ def main():
                 ok = far <= 1e-6 and off <= 1e-9
                 wrong += not ok
                 print(f"{name}, {method} {shots}: probabilities within {far:.0e}, metrics within {off:.0e}{'' if ok else '  WRONG'}")
+    for words, ok in several(args.eval, rng):
+        print(words)
+        wrong += not ok
     sys.exit(1 if wrong else 0)
 
 

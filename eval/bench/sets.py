@@ -9,8 +9,10 @@ def unit(x):
 
 
 def write(folder, labels, projected, features, texts):
+    """`labels`: a class an image, or a list of classes an image."""
     floats = pa.list_(pa.float32())
-    pq.write_table(pa.table({"path": [f"i{i}" for i in range(len(labels))], "label": pa.array(labels, pa.int64()),
+    kind = pa.list_(pa.int64()) if isinstance(labels, list) else pa.int64()
+    pq.write_table(pa.table({"path": [f"i{i}" for i in range(len(labels))], "label": pa.array(labels, kind),
                              "features": pa.array(list(features), floats), "projected": pa.array(list(projected), floats)}),
                    f"{folder}/images.parquet")
     pq.write_table(pa.table({"class": [f"c{i}" for i in range(len(texts))], "label": pa.array(range(len(texts)), pa.int64()),

@@ -178,6 +178,25 @@ fn activation(map: &FeatureMap, texts: &Rows, answer: usize) -> Activation {
     }
 }
 
+/// Sorted texts, each once: repetitions are counted behind the row of the first.
+fn once_each(sorted: Vec<Similar>) -> Vec<Similar> {
+    let mut kept: Vec<(Similar, usize)> = Vec::new();
+    for similar in sorted {
+        match kept.iter_mut().find(|k| k.0.text == similar.text) {
+            Some((_, more)) => *more += 1,
+            None => kept.push((similar, 0)),
+        }
+    }
+    let with_count = |(similar, more): (Similar, usize)| match more {
+        0 => similar,
+        _ => Similar {
+            from: format!("{} and {more} more", similar.from),
+            ..similar
+        },
+    };
+    kept.into_iter().map(with_count).collect()
+}
+
 /// Explains an image. `captions` holds (row id, text).
 pub fn explain(
     source: &dyn FeatureSource,
@@ -236,6 +255,7 @@ pub fn explain(
     for list in [&mut prompts, &mut nearest] {
         list.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then_with(|| a.text.cmp(&b.text)));
     }
+    let mut nearest = once_each(nearest);
     nearest.truncate(NEAREST);
     let mut classes: Vec<(String, f64)> = config
         .classes
@@ -343,6 +363,7 @@ mod tests {
         let captions = [
             ("a".to_string(), "a blue thing".to_string()),
             ("b".to_string(), "a red thing".to_string()),
+            ("c".to_string(), "a blue thing".to_string()),
         ];
         let told = explain(&Corner, &config, &image, &captions).unwrap();
         assert_eq!(
@@ -352,6 +373,11 @@ mod tests {
                 told.prompts[0].from.as_str()
             ),
             ("red", "b", "red")
+        );
+        // a caption that several pairs have is shown once
+        assert_eq!(
+            (told.captions.len(), told.captions[1].from.as_str()),
+            (2, "a and 1 more")
         );
         for (r, line) in told.heat.iter().enumerate() {
             for (c, heat) in line.iter().enumerate() {

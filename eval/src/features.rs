@@ -1,9 +1,10 @@
 //! Feature files: Parquet tables of image and text vectors, from our trainer or from any other model.
 //!
-//! Images: `path`, `label` (integer), `features` and/or `projected` (lists of floats).
+//! Images: `path`, `label` (integer, or a list of integers where images may have several classes), `features` and/or
+//! `projected` (lists of floats).
 //! Texts: `class`, `label`, `projected`, one row a class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,18 @@ pub struct Vectors {
 }
 
 impl Vectors {
+    /// The rows named, in that order.
+    pub fn select(self, rows: &[usize]) -> Self {
+        if rows.iter().copied().eq(0..self.values.len() / self.width.max(1)) {
+            return self;
+        }
+        let of = |&r: &usize| &self.values[r * self.width..(r + 1) * self.width];
+        Self {
+            values: rows.iter().flat_map(of).copied().collect(),
+            width: self.width,
+        }
+    }
+
     /// The same in f64.
     pub fn to_rows(&self) -> Rows {
         Rows {
@@ -45,8 +58,10 @@ pub struct ImageTable {
     pub file: PathBuf,
     /// Image names.
     pub paths: Vec<String>,
-    /// Labels as stored.
-    pub labels: Vec<i64>,
+    /// Labels as stored, rising and each once; exactly one an image unless `several`.
+    pub labels: Vec<Vec<i64>>,
+    /// Whether the labels are stored as lists: images may have several classes.
+    pub several: bool,
     /// The vectors of the column asked for.
     pub vectors: Vectors,
 }
@@ -88,17 +103,27 @@ pub fn read_images(file: &Path, column: VectorColumn) -> Result<ImageTable> {
         file: file.to_path_buf(),
         paths: Vec::new(),
         labels: Vec::new(),
+        several: false,
         vectors: Vectors::default(),
     };
     for batch in &batches {
         let first_row = table.paths.len();
         table.paths.extend(strings(file, batch, "path", first_row)?);
-        table.labels.extend(labels(file, batch, first_row)?);
+        match label_lists(file, batch, first_row)? {
+            Some(lists) => {
+                table.several = true;
+                table.labels.extend(lists);
+            }
+            None => table
+                .labels
+                .extend(labels(file, batch, first_row)?.into_iter().map(|l| vec![l])),
+        }
         append_vectors(file, batch, column.name(), first_row, &table.paths, &mut table.vectors)?;
     }
     if table.paths.is_empty() {
         return Err(EvalError::input(file, "holds no rows; there is nothing to evaluate"));
     }
+    unique_names(file, "path", &table.paths, "give each image its own, with its folder")?;
     Ok(table)
 }
 
@@ -118,6 +143,7 @@ pub fn read_texts(file: &Path) -> Result<TextTable> {
             "holds no rows; every class needs one text vector",
         ));
     }
+    unique_names(file, "class", &names, "give each class its own name")?;
     let mut by_label: BTreeMap<i64, usize> = BTreeMap::new();
     for (row, &label) in values.iter().enumerate() {
         if let Some(earlier) = by_label.insert(label, row) {
@@ -145,9 +171,23 @@ pub fn read_texts(file: &Path) -> Result<TextTable> {
     })
 }
 
-/// Class index of every image: the place of its label among the text labels.
-pub fn class_indices(images: &ImageTable, texts: &TextTable, text_file: &Path) -> Result<Vec<usize>> {
-    let find = |(row, label): (usize, &i64)| {
+/// Stops at a name that two rows carry: the rows could not be told apart, and one image could train and test.
+fn unique_names(file: &Path, column: &str, names: &[String], remedy: &str) -> Result<()> {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(names.len());
+    for (row, name) in names.iter().enumerate() {
+        if let Some(earlier) = seen.insert(name, row) {
+            return Err(EvalError::input(
+                file,
+                format!("rows {earlier} and {row} both carry {column} '{name}'; {remedy}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Class indices of every image: the places of its labels among the text labels.
+pub fn class_indices(images: &ImageTable, texts: &TextTable, text_file: &Path) -> Result<Vec<Vec<usize>>> {
+    let find = |row: usize, label: &i64| {
         texts.labels.binary_search(label).map_err(|_| {
             EvalError::input(
                 &images.file,
@@ -160,7 +200,8 @@ pub fn class_indices(images: &ImageTable, texts: &TextTable, text_file: &Path) -
             )
         })
     };
-    images.labels.iter().enumerate().map(find).collect()
+    let of_row = |(row, labels): (usize, &Vec<i64>)| labels.iter().map(|label| find(row, label)).collect();
+    images.labels.iter().enumerate().map(of_row).collect()
 }
 
 /// Stops when image and text vectors differ in length.
@@ -240,22 +281,56 @@ fn labels(file: &Path, batch: &RecordBatch, first_row: usize) -> Result<Vec<i64>
     if !stored.is_integer() {
         return Err(EvalError::input(
             file,
-            format!("column 'label' has type {stored}, expected int64 (a class number)"),
+            format!(
+                "column 'label' has type {stored}, expected int64 (a class number), in an image file also list<int64>"
+            ),
         ));
     }
     let array = column(file, batch, "label", &DataType::Int64)?;
-    let one = |(i, label): (usize, Option<i64>)| match label {
+    let labels = array.as_primitive::<Int64Type>();
+    let one = |(i, label)| usable(file, first_row + i, label);
+    labels.iter().enumerate().map(one).collect()
+}
+
+/// A stored label that names a class.
+fn usable(file: &Path, row: usize, label: Option<i64>) -> Result<i64> {
+    match label {
         Some(label) if label >= 0 => Ok(label),
-        Some(label) => Err(EvalError::input(
-            file,
-            format!("row {}: label {label} is negative", first_row + i),
-        )),
-        None => Err(EvalError::input(
-            file,
-            format!("row {}: 'label' is null", first_row + i),
-        )),
+        Some(label) => Err(EvalError::input(file, format!("row {row}: label {label} is negative"))),
+        None => Err(EvalError::input(file, format!("row {row}: 'label' is null"))),
+    }
+}
+
+/// Labels stored as lists, each rising and without repetition; `None` when they are stored as numbers.
+fn label_lists(file: &Path, batch: &RecordBatch, first_row: usize) -> Result<Option<Vec<Vec<i64>>>> {
+    let item = match batch.column_by_name("label").map(|c| c.data_type()) {
+        Some(DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => item,
+        _ => return Ok(None),
     };
-    array.as_primitive::<Int64Type>().iter().enumerate().map(one).collect()
+    if !item.data_type().is_integer() {
+        return Err(EvalError::input(
+            file,
+            format!(
+                "column 'label' holds lists of {}, expected lists of int64 (class numbers)",
+                item.data_type()
+            ),
+        ));
+    }
+    let list = DataType::List(Field::new_list_field(DataType::Int64, true).into());
+    let array = column(file, batch, "label", &list)?;
+    let lists = array.as_list::<i32>();
+    let one = |i: usize| {
+        if lists.is_null(i) {
+            return usable(file, first_row + i, None).map(|l| vec![l]);
+        }
+        let own = lists.value(i);
+        let own = own.as_primitive::<Int64Type>().iter();
+        let mut labels: Vec<i64> = own.map(|l| usable(file, first_row + i, l)).collect::<Result<_>>()?;
+        labels.sort_unstable();
+        labels.dedup();
+        Ok(labels)
+    };
+    (0..lists.len()).map(one).collect::<Result<_>>().map(Some)
 }
 
 /// Appends the vectors of one batch, each checked for length and finite numbers. `names` names the rows.

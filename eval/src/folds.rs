@@ -98,6 +98,8 @@ pub struct SplitPlan {
     pub test_everything: bool,
     /// Take what there is of a class with too few rows (the released code does so silently).
     pub allow_short_classes: bool,
+    /// The labels are combinations of classes: one with too few rows for a share trains or tests none of them.
+    pub sparse: bool,
 }
 
 /// Rows of every label present, labels ascending; `order` gives the order of the rows.
@@ -147,7 +149,8 @@ pub fn split(labels: &[usize], class_names: &[String], plan: &SplitPlan, fold: u
             Amount::Count(k) => k,
             share @ Amount::Percent(_) => share.of(own.len()).min(pool.len()),
         };
-        if pool.len() < wanted && !plan.allow_short_classes || wanted == 0 || pool.is_empty() {
+        let short = pool.len() < wanted && !plan.allow_short_classes || wanted == 0 || pool.is_empty();
+        if short && !plan.sparse {
             let name = class_names.get(label).map_or("?", String::as_str);
             return Err(EvalError::protocol(format!(
                 "class {label} ({name}) has {} images: {} test it in fold {fold} and {} are left to train on, but --shots {} asks for {}; \
@@ -183,6 +186,7 @@ mod tests {
             train,
             test_everything: false,
             allow_short_classes: false,
+            sparse: false,
         }
     }
 

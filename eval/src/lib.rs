@@ -19,5 +19,6 @@ pub mod report;
 pub mod statistics;
 pub mod suite;
 pub mod tip_adapter;
+pub mod truth;
 pub mod vectors;
 pub mod zero_shot;

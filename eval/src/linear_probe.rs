@@ -2,13 +2,16 @@
 //!
 //! Minimises C Σᵢ wᵢ loglossᵢ + ½‖W‖², intercept free, wᵢ = n / (classes · n_class) (balanced), as
 //! scikit-learn's `LogisticRegression(C=0.316, class_weight="balanced")` does. Two classes use one logit.
+//! Where images may have several classes, one such problem of two classes is solved for each of them (scikit-learn's
+//! `OneVsRestClassifier`); the released code trains a linear layer there by ten epochs of AdamW instead.
 //! Features are centred while solving: the free intercept takes the means up, so the answer is the same and
 //! the solver needs far fewer iterations.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 
 use crate::lbfgs::{LinePoint, Objective, Outcome, minimise};
-use crate::vectors::softmax;
+use crate::truth::Truth;
+use crate::vectors::{sigmoid, softmax};
 
 /// Inverse strength of the penalty (CLIP's linear-probe setting, used by the paper).
 const C: f64 = 0.316;
@@ -26,10 +29,10 @@ pub struct ProbeResult {
 }
 
 /// The training problem with its current point. `k` logits: 1 for two classes, else one for each class.
-struct Problem {
-    features: Array2<f64>, // centred, [n, d]
-    targets: Vec<usize>,   // 0..classes present
-    weights: Vec<f64>,     // C · wᵢ
+struct Problem<'a> {
+    features: &'a Array2<f64>, // centred, [n, d]
+    targets: Vec<usize>,       // 0..classes present
+    weights: Vec<f64>,         // C · wᵢ
     k: usize,
     point: Array2<f64>,          // W, [k, d]
     intercept: Array1<f64>,      // [k]
@@ -66,7 +69,7 @@ fn row_loss(logits: &mut [f64], target: usize) -> f64 {
     sum.ln() - of_target
 }
 
-impl Objective for Problem {
+impl Objective for Problem<'_> {
     fn gradient(&mut self) -> Vec<f64> {
         let mut residuals = self.logits.clone(); // [n, k]
         for ((mut row, &target), &weight) in residuals.outer_iter_mut().zip(&self.targets).zip(&self.weights) {
@@ -76,7 +79,7 @@ impl Objective for Problem {
             }
         }
         let mut gradient = self.point.clone();
-        ndarray::linalg::general_mat_mul(1.0, &residuals.t(), &self.features, 1.0, &mut gradient);
+        ndarray::linalg::general_mat_mul(1.0, &residuals.t(), self.features, 1.0, &mut gradient);
         gradient.into_iter().chain(residuals.sum_axis(Axis(0))).collect()
     }
 
@@ -131,31 +134,12 @@ pub fn probabilities(
     let present: Vec<usize> = (0..classes).filter(|&c| rows_of[c] > 0).collect();
     let place = |class: usize| present.iter().position(|&p| p == class).unwrap_or(0);
 
-    let mut data = features.select(Axis(0), train).mapv(f64::from);
-    let means = data.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(data.ncols()));
-    data -= &means;
-    let balanced = |class: usize| train.len() as f64 / (present.len() * rows_of[class]) as f64;
-    let k = if present.len() == 2 { 1 } else { present.len() };
-    let (n, d) = data.dim();
-    let mut problem = Problem {
-        targets: train.iter().map(|&r| place(labels[r])).collect(),
-        weights: train.iter().map(|&r| C * balanced(labels[r])).collect(),
-        features: data,
-        k,
-        point: Array2::zeros((k, d)),
-        intercept: Array1::zeros(k),
-        logits: Array2::zeros((n, k)),
-        line: Array2::zeros((k, d)),
-        line_intercept: Array1::zeros(k),
-        line_logits: Array2::zeros((n, k)),
-    };
-    let outcome = minimise(&mut problem, TOLERANCE * C * n as f64, MAX_ITERATIONS);
-
-    let test_data = features.select(Axis(0), test).mapv(f64::from) - &means;
-    let logits = test_data.dot(&problem.point.t()) + &problem.intercept;
+    let (data, test_data) = centred(features, train, test);
+    let targets = train.iter().map(|&r| place(labels[r])).collect();
+    let (logits, outcome) = solve(&data, targets, present.len(), &test_data);
     let to_probabilities = |row: ndarray::ArrayView1<'_, f64>| {
-        let own = if k == 1 {
-            let p = 1.0 / (1.0 + (-row[0]).exp());
+        let own = if present.len() == 2 {
+            let p = sigmoid(row[0]);
             vec![1.0 - p, p]
         } else {
             let mut own = row.to_vec();
@@ -170,6 +154,76 @@ pub fn probabilities(
         probabilities: logits.outer_iter().map(to_probabilities).collect(),
         outcome,
     }
+}
+
+/// The same where images may have several of `classes`: each class against the rest, one problem each.
+///
+/// # Errors
+/// The number of a class that no training row has, or that all have.
+pub fn probabilities_of_each(
+    features: ArrayView2<'_, f32>,
+    truth: Truth<'_>,
+    train: &[usize],
+    test: &[usize],
+    classes: usize,
+) -> Result<ProbeResult, usize> {
+    let (data, test_data) = centred(features, train, test);
+    let mut all = ProbeResult {
+        probabilities: vec![vec![0.0; classes]; test.len()],
+        outcome: Outcome {
+            iterations: 0,
+            gradient: 0.0,
+            converged: true,
+        },
+    };
+    for class in 0..classes {
+        let targets: Vec<usize> = train.iter().map(|&r| usize::from(truth.has(r, class))).collect();
+        if targets.iter().all(|t| *t == targets[0]) {
+            return Err(class);
+        }
+        let (logits, outcome) = solve(&data, targets, 2, &test_data);
+        for (row, logit) in all.probabilities.iter_mut().zip(&logits) {
+            row[class] = sigmoid(*logit);
+        }
+        all.outcome = Outcome {
+            iterations: all.outcome.iterations.max(outcome.iterations),
+            gradient: all.outcome.gradient.max(outcome.gradient),
+            converged: all.outcome.converged && outcome.converged,
+        };
+    }
+    Ok(all)
+}
+
+/// Rows `train` and `test` of the features in f64, both less the means of the training rows.
+fn centred(features: ArrayView2<'_, f32>, train: &[usize], test: &[usize]) -> (Array2<f64>, Array2<f64>) {
+    let mut data = features.select(Axis(0), train).mapv(f64::from);
+    let means = data.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(data.ncols()));
+    data -= &means;
+    (data, features.select(Axis(0), test).mapv(f64::from) - &means)
+}
+
+/// Solves one problem with targets 0..classes, each of which occurs; logits of the test rows, [rows, classes] or
+/// [rows, 1] for two classes.
+fn solve(data: &Array2<f64>, targets: Vec<usize>, classes: usize, test: &Array2<f64>) -> (Array2<f64>, Outcome) {
+    let mut rows_of = vec![0usize; classes];
+    targets.iter().for_each(|&t| rows_of[t] += 1);
+    let (n, d) = data.dim();
+    let balanced = |target: usize| n as f64 / (classes * rows_of[target]) as f64;
+    let k = if classes == 2 { 1 } else { classes };
+    let mut problem = Problem {
+        weights: targets.iter().map(|&t| C * balanced(t)).collect(),
+        targets,
+        features: data,
+        k,
+        point: Array2::zeros((k, d)),
+        intercept: Array1::zeros(k),
+        logits: Array2::zeros((n, k)),
+        line: Array2::zeros((k, d)),
+        line_intercept: Array1::zeros(k),
+        line_logits: Array2::zeros((n, k)),
+    };
+    let outcome = minimise(&mut problem, TOLERANCE * C * n as f64, MAX_ITERATIONS);
+    (test.dot(&problem.point.t()) + &problem.intercept, outcome)
 }
 
 /// The features as an [images, d] view.

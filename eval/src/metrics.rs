@@ -2,10 +2,14 @@
 //!
 //! Rule for absent classes: a class without a test row takes no part in any mean (its score column still
 //! competes in the argmax). One class alone among the test rows makes AUC undefined: that is an error.
+//!
+//! Where images may have several classes, ACC of a class is the share of right answers at a probability of ½ (as
+//! the released code counts it), and a class that every test row has takes no part either.
 
 use serde::Serialize;
 
 use crate::error::{EvalError, Result};
+use crate::truth::{Truth, YES};
 
 /// Bins of the expected calibration error (Guo et al. 2017).
 pub const CALIBRATION_BINS: usize = 15;
@@ -13,7 +17,7 @@ pub const CALIBRATION_BINS: usize = 15;
 /// Mean metrics of one set of predictions, fractions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Metrics {
-    /// Balanced accuracy: mean per-class recall of the argmax.
+    /// Balanced accuracy: mean per-class recall of the argmax. Several classes an image: mean share of right answers.
     pub acc: f64,
     /// Mean one-vs-rest area under the ROC curve, ties counting half.
     pub auc: f64,
@@ -59,7 +63,9 @@ pub struct ClassScores {
     pub class: usize,
     /// Test rows of the class.
     pub rows: usize,
-    /// Recall of the argmax.
+    /// What the mean ACC is made of: the recall, or the share of right answers where images may have several classes.
+    pub accuracy: f64,
+    /// Share of its rows that are named so.
     pub recall: f64,
     /// One-vs-rest area under the ROC curve.
     pub auc: f64,
@@ -120,41 +126,49 @@ pub(crate) fn ranking_scores(
 }
 
 /// Per-class scores of the classes present in `truth`. `scores` is `[rows][classes]`.
-pub fn per_class(truth: &[usize], scores: &[Vec<f64>]) -> Result<Vec<ClassScores>> {
+pub fn per_class(truth: Truth<'_>, scores: &[Vec<f64>]) -> Result<Vec<ClassScores>> {
     let classes = scores.first().map_or(0, Vec::len);
-    let predicted: Vec<usize> = scores.iter().map(|s| argmax(s)).collect();
     let mut result = Vec::new();
     for class in 0..classes {
-        let rows = truth.iter().filter(|&&t| t == class).count();
-        if rows == 0 {
+        let own: Vec<usize> = (0..scores.len()).filter(|&r| truth.has(r, class)).collect();
+        if own.is_empty() {
             continue;
         }
-        let hits = truth
-            .iter()
-            .zip(&predicted)
-            .filter(|&(&t, &p)| t == class && p == class)
-            .count();
         let order = descending_order(scores, class);
         let Some((auc, average_precision)) =
-            ranking_scores(&order, |r| scores[r][class], |r| truth[r] == class, |_| 1.0)
+            ranking_scores(&order, |r| scores[r][class], |r| truth.has(r, class), |_| 1.0)
         else {
+            if truth.several() {
+                continue;
+            }
             return Err(EvalError::protocol(format!(
                 "all {} test rows belong to class {class}: AUC is undefined with a single class; test on at least two",
-                truth.len()
+                scores.len()
             )));
+        };
+        let share = |rows: &mut dyn Iterator<Item = usize>| {
+            let judged: Vec<bool> = rows.filter_map(|r| truth.judge(r, class, &scores[r])).collect();
+            judged.iter().filter(|right| **right).count() as f64 / judged.len() as f64
         };
         result.push(ClassScores {
             class,
-            rows,
-            recall: hits as f64 / rows as f64,
+            rows: own.len(),
+            accuracy: share(&mut (0..scores.len())),
+            recall: share(&mut own.iter().copied()),
             auc,
             average_precision,
         });
     }
-    if result.is_empty() {
+    if result.is_empty() && scores.is_empty() {
         return Err(EvalError::protocol(
             "there are no test rows; every class needs at least 5 images for a 20 % test share",
         ));
+    }
+    if result.is_empty() {
+        return Err(EvalError::protocol(format!(
+            "AUC is undefined: each class is that of all {} test rows or of none",
+            scores.len()
+        )));
     }
     Ok(result)
 }
@@ -163,7 +177,7 @@ pub fn per_class(truth: &[usize], scores: &[Vec<f64>]) -> Result<Vec<ClassScores
 pub fn mean_of_classes(classes: &[ClassScores]) -> Metrics {
     let mean = |f: fn(&ClassScores) -> f64| classes.iter().map(f).sum::<f64>() / classes.len() as f64;
     Metrics {
-        acc: mean(|c| c.recall),
+        acc: mean(|c| c.accuracy),
         auc: mean(|c| c.auc),
         aupr: mean(|c| c.average_precision),
     }
@@ -184,11 +198,18 @@ pub fn rounded_of_classes(classes: &[ClassScores]) -> Metrics {
     }
 }
 
-/// Confusion counts, [true class][predicted class].
-pub fn confusion(truth: &[usize], scores: &[Vec<f64>], classes: usize) -> Vec<Vec<u64>> {
-    let mut counts = vec![vec![0; classes]; classes];
-    for (t, s) in truth.iter().zip(scores) {
-        counts[*t][argmax(s)] += 1;
+/// Confusion counts, [true class][predicted class]. Several classes an image: for each class the rows
+/// [rightly not named, named wrongly, missed, named rightly], as scikit-learn's `multilabel_confusion_matrix` has them.
+pub fn confusion(truth: Truth<'_>, scores: &[Vec<f64>], classes: usize) -> Vec<Vec<u64>> {
+    let mut counts = vec![vec![0; if truth.several() { 4 } else { classes }]; classes];
+    for (row, s) in scores.iter().enumerate() {
+        if truth.several() {
+            for (class, counts) in counts.iter_mut().enumerate() {
+                counts[2 * usize::from(truth.has(row, class)) + usize::from(s[class] > YES)] += 1;
+            }
+        } else {
+            counts[truth.groups[row]][argmax(s)] += 1;
+        }
     }
     counts
 }
@@ -204,16 +225,25 @@ pub struct CalibrationBin {
     pub accuracy: f64,
 }
 
-/// Reliability bins of equal width over the highest probability.
-pub fn calibration_bins(truth: &[usize], probabilities: &[Vec<f64>]) -> Vec<CalibrationBin> {
+/// Reliability bins of equal width over the highest probability. Several classes an image: over every answer, yes or
+/// no, with the probability of that answer.
+pub fn calibration_bins(truth: Truth<'_>, probabilities: &[Vec<f64>]) -> Vec<CalibrationBin> {
     let mut bins = vec![CalibrationBin::default(); CALIBRATION_BINS];
-    for (t, p) in truth.iter().zip(probabilities) {
-        let top = argmax(p);
-        let place = (p[top] * CALIBRATION_BINS as f64).ceil() as usize;
+    let mut add = |confidence: f64, right: bool| {
+        let place = (confidence * CALIBRATION_BINS as f64).ceil() as usize;
         let bin = &mut bins[place.clamp(1, CALIBRATION_BINS) - 1];
         bin.rows += 1;
-        bin.confidence += p[top];
-        bin.accuracy += f64::from(u8::from(top == *t));
+        bin.confidence += confidence;
+        bin.accuracy += f64::from(u8::from(right));
+    };
+    for (row, p) in probabilities.iter().enumerate() {
+        if truth.several() {
+            for (class, &yes) in p.iter().enumerate() {
+                add(yes.max(1.0 - yes), truth.judge(row, class, p) == Some(true));
+            }
+        } else {
+            add(p[argmax(p)], truth.right(row, p));
+        }
     }
     for bin in bins.iter_mut().filter(|b| b.rows > 0) {
         bin.confidence /= bin.rows as f64;
@@ -235,11 +265,13 @@ pub fn expected_calibration_error(bins: &[CalibrationBin]) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::protocol::Method;
+    use crate::truth::Task;
     use proptest::prelude::*;
 
     fn binary(truth: &[usize], score: &[f64]) -> Vec<ClassScores> {
         let scores: Vec<Vec<f64>> = score.iter().map(|s| vec![1.0 - s, *s]).collect();
-        per_class(truth, &scores).unwrap()
+        per_class(Truth::one(truth), &scores).unwrap()
     }
 
     #[test]
@@ -265,7 +297,7 @@ mod tests {
         for (number, case) in cases.iter().enumerate() {
             let truth: Vec<usize> = serde_json::from_value(case["truth"].clone()).unwrap();
             let scores: Vec<Vec<f64>> = serde_json::from_value(case["scores"].clone()).unwrap();
-            let found = mean_of_classes(&per_class(&truth, &scores).unwrap());
+            let found = mean_of_classes(&per_class(Truth::one(&truth), &scores).unwrap());
             for (name, value) in [("acc", found.acc), ("auc", found.auc), ("aupr", found.aupr)] {
                 let expected = case[name].as_f64().unwrap();
                 assert!(
@@ -276,22 +308,62 @@ mod tests {
         }
     }
 
+    /// The same where a row has any number of classes; `tests/data/make_metrics_several.py` wrote them.
+    #[test]
+    fn several_classes_a_row_equal_scikit_learn() {
+        let cases: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/data/metrics_several.json")).unwrap();
+        let cases = cases.as_array().unwrap();
+        assert_eq!(cases.len(), 24);
+        for (number, case) in cases.iter().enumerate() {
+            let labels: Vec<Vec<usize>> = serde_json::from_value(case["truth"].clone()).unwrap();
+            let scores: Vec<Vec<f64>> = serde_json::from_value(case["scores"].clone()).unwrap();
+            let classes = scores[0].len();
+            let task = Task::new(&labels, classes, true, Method::ZeroShot);
+            let found = mean_of_classes(&per_class(task.truth(), &scores).unwrap());
+            for (name, value) in [("acc", found.acc), ("auc", found.auc), ("aupr", found.aupr)] {
+                let expected = case[name].as_f64().unwrap();
+                assert!(
+                    (value - expected).abs() < 1e-9,
+                    "case {number}: {name} {value} {expected}"
+                );
+            }
+            let counts: Vec<Vec<u64>> = serde_json::from_value(case["confusion"].clone()).unwrap();
+            assert_eq!(confusion(task.truth(), &scores, classes), counts, "case {number}");
+            let bins = calibration_bins(task.truth(), &scores);
+            assert_eq!(
+                bins.iter().map(|b| b.rows).sum::<u64>() as usize,
+                scores.len() * classes
+            );
+        }
+        // classes that no row or every row has tell nothing
+        let task = Task::new(&[vec![1], vec![1]], 2, true, Method::ZeroShot);
+        let error = per_class(task.truth(), &[vec![0.1, 0.2], vec![0.3, 0.1]]).unwrap_err();
+        assert!(error.to_string().contains("AUC is undefined"), "{error}");
+    }
+
     #[test]
     fn absent_classes_take_no_part_and_one_class_is_an_error() {
         let scores = vec![vec![0.7, 0.2, 0.1], vec![0.1, 0.1, 0.8], vec![0.2, 0.7, 0.1]];
-        let classes = per_class(&[0, 2, 2], &scores).unwrap();
+        let classes = per_class(Truth::one(&[0, 2, 2]), &scores).unwrap();
         assert_eq!(classes.iter().map(|c| c.class).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(mean_of_classes(&classes).acc, 0.75);
-        let error = per_class(&[1, 1, 1], &scores).unwrap_err().to_string();
+        let error = per_class(Truth::one(&[1, 1, 1]), &scores).unwrap_err().to_string();
         assert!(error.contains("belong to class 1"), "{error}");
-        assert!(per_class(&[], &[]).is_err());
+        assert!(per_class(Truth::one(&[]), &[]).is_err());
     }
 
     #[test]
     fn calibration_of_a_perfect_and_a_vain_model() {
         let sure = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
-        assert_eq!(expected_calibration_error(&calibration_bins(&[0, 1], &sure)), 0.0);
-        assert_eq!(expected_calibration_error(&calibration_bins(&[1, 0], &sure)), 1.0);
+        assert_eq!(
+            expected_calibration_error(&calibration_bins(Truth::one(&[0, 1]), &sure)),
+            0.0
+        );
+        assert_eq!(
+            expected_calibration_error(&calibration_bins(Truth::one(&[1, 0]), &sure)),
+            1.0
+        );
     }
 
     proptest! {
@@ -308,7 +380,7 @@ mod tests {
                     good += if p.1 > n.1 { 1.0 } else if p.1 == n.1 { 0.5 } else { 0.0 };
                 }
             }
-            let auc = per_class(&truth, &scores).unwrap()[1].auc;
+            let auc = per_class(Truth::one(&truth), &scores).unwrap()[1].auc;
             prop_assert!((auc - good / pairs).abs() < 1e-12);
         }
     }

@@ -9,6 +9,7 @@ use crate::features::Vectors;
 use crate::folds::{Amount, SplitPlan, Splitting, split};
 use crate::metrics::{CalibrationBin, ClassScores, calibration_bins, confusion, mean_of_classes, per_class};
 use crate::tip_adapter::{self, Mode};
+use crate::truth::{Truth, joined};
 use crate::vectors::Rows;
 use crate::{linear_probe, zero_shot};
 
@@ -124,8 +125,8 @@ impl Setting {
 /// What a run works on. Vectors that the method does not read may be `None`.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// Class index of every image.
-    pub labels: &'a [usize],
+    /// The class of every image, or its classes.
+    pub truth: Truth<'a>,
     /// Class names.
     pub classes: &'a [String],
     /// Projected class texts, [classes, width].
@@ -146,7 +147,7 @@ pub struct FoldOutcome {
     pub probabilities: Vec<Vec<f64>>,
     /// Scores of each class present.
     pub classes: Vec<ClassScores>,
-    /// Counts, `[true][predicted]`.
+    /// Counts, as [`confusion`] has them.
     pub confusion: Vec<Vec<u64>>,
     /// Reliability bins.
     pub calibration: Vec<CalibrationBin>,
@@ -155,23 +156,24 @@ pub struct FoldOutcome {
 }
 
 impl FoldOutcome {
-    /// Scores the probabilities of the test rows; `labels` holds the class of every image, `classes` counts them.
+    /// Scores the probabilities of the test rows; `truth` holds the classes of every image, `classes` counts them.
     ///
     /// # Errors
     /// No test row, or rows of one class alone.
     pub fn score(
         test: Vec<usize>,
-        labels: &[usize],
+        truth: Truth<'_>,
         classes: usize,
         train_rows: usize,
         probabilities: Vec<Vec<f64>>,
         converged: bool,
     ) -> Result<Self> {
-        let truth: Vec<usize> = test.iter().map(|&r| labels[r]).collect();
+        let groups: Vec<usize> = test.iter().map(|&r| truth.groups[r]).collect();
+        let of_test = truth.with_groups(&groups);
         Ok(Self {
-            classes: per_class(&truth, &probabilities)?,
-            confusion: confusion(&truth, &probabilities, classes),
-            calibration: calibration_bins(&truth, &probabilities),
+            classes: per_class(of_test, &probabilities)?,
+            confusion: confusion(of_test, &probabilities, classes),
+            calibration: calibration_bins(of_test, &probabilities),
             train_rows,
             test,
             probabilities,
@@ -180,17 +182,17 @@ impl FoldOutcome {
     }
 
     /// The fold without some of its test rows. `place` tells the new number of a row, `None` when it goes;
-    /// `labels` holds the classes by new number. What was trained stays as it was.
+    /// `truth` holds the classes by new number. What was trained stays as it was.
     ///
     /// # Errors
     /// As [`FoldOutcome::score`].
-    pub fn renumbered(&self, place: &[Option<usize>], labels: &[usize]) -> Result<Self> {
+    pub fn renumbered(&self, place: &[Option<usize>], truth: Truth<'_>) -> Result<Self> {
         let kept = self.test.iter().zip(&self.probabilities);
         let (test, probabilities): (Vec<usize>, Vec<Vec<f64>>) =
             kept.filter_map(|(&row, p)| Some((place[row]?, p.clone()))).unzip();
         Self::score(
             test,
-            labels,
+            truth,
             self.confusion.len(),
             self.train_rows,
             probabilities,
@@ -204,9 +206,28 @@ impl FoldOutcome {
     }
 }
 
+/// A class that a linear probe cannot learn, because all of the training rows have it or none.
+fn one_sided(inputs: &Inputs<'_>, class: usize, train: &[usize], fold: usize) -> EvalError {
+    let has = train.first().is_some_and(|&r| inputs.truth.has(r, class));
+    EvalError::protocol(format!(
+        "{} of the {} training images of fold {fold} {} class {class} ({}); a linear probe needs images with and without it: \
+         add images or take the class out",
+        if has { "all" } else { "none" },
+        train.len(),
+        if has { "have" } else { "has" },
+        joined(inputs.classes, &[class]),
+    ))
+}
+
 /// Runs all folds of a setting, on as many threads as rayon has; the result does not depend on their number.
 pub fn run(inputs: &Inputs<'_>, setting: &Setting) -> Result<Vec<FoldOutcome>> {
     setting.method.check_shots(setting.shots)?;
+    if inputs.truth.several() && !matches!(setting.method, Method::ZeroShot | Method::LinearProbe) {
+        return Err(EvalError::protocol(format!(
+            "{} knows one class an image; give it the images of exactly one",
+            setting.method.name()
+        )));
+    }
     if setting.folds == 0
         || (setting.splitting == Splitting::Stratified && setting.folds < 2 && setting.method != Method::ZeroShot)
     {
@@ -228,24 +249,32 @@ fn run_fold(inputs: &Inputs<'_>, setting: &Setting, number: usize) -> Result<Fol
         train: setting.shots,
         test_everything: setting.method == Method::ZeroShot,
         allow_short_classes: setting.allow_short_classes,
+        sparse: inputs.truth.several(),
     };
-    let mut fold = split(inputs.labels, inputs.classes, &plan, number)?;
+    let mut fold = split(inputs.truth.groups, inputs.classes, &plan, number)?;
     let mut converged = true;
     let scale = setting.logit_scale.exp();
-    let train_labels: Vec<usize> = fold.train.iter().map(|&r| inputs.labels[r]).collect();
+    let train_labels: Vec<usize> = fold.train.iter().map(|&r| inputs.truth.groups[r]).collect();
+    let several = inputs.truth.several();
     let needed = |what: &str| EvalError::protocol(format!("{} needs {what}", setting.method.name()));
 
     let probabilities = if setting.method == Method::LinearProbe {
         let features = inputs.features.ok_or_else(|| needed("raw image features"))?;
         let mut present = train_labels.clone();
         present.dedup();
-        if present.len() < 2 {
+        if present.len() < 2 && !several {
             return Err(EvalError::protocol(format!(
                 "the images of fold {number} belong to one class alone; a linear probe needs at least two"
             )));
         }
         let matrix = linear_probe::as_matrix(&features.values, features.width)?;
-        let result = linear_probe::probabilities(matrix, inputs.labels, &fold.train, &fold.test, inputs.classes.len());
+        let classes = inputs.classes.len();
+        let result = if several {
+            linear_probe::probabilities_of_each(matrix, inputs.truth, &fold.train, &fold.test, classes)
+                .map_err(|class| one_sided(inputs, class, &fold.train, number))?
+        } else {
+            linear_probe::probabilities(matrix, inputs.truth.groups, &fold.train, &fold.test, classes)
+        };
         converged = result.outcome.converged;
         tracing::debug!(
             fold = number,
@@ -279,6 +308,7 @@ fn run_fold(inputs: &Inputs<'_>, setting: &Setting, number: usize) -> Result<Fol
                 scale,
                 &mut fold.random,
             ),
+            _ if several => zero_shot::probabilities_of_each(&test, texts, scale),
             Method::ZeroShot | Method::LinearProbe => zero_shot::probabilities(&test, texts, scale),
         }
     };
@@ -293,7 +323,7 @@ fn run_fold(inputs: &Inputs<'_>, setting: &Setting, number: usize) -> Result<Fol
     let trained = fold.train.len();
     FoldOutcome::score(
         fold.test,
-        inputs.labels,
+        inputs.truth,
         inputs.classes.len(),
         trained,
         probabilities,

@@ -8,9 +8,13 @@ use crate::metrics::{
 };
 use crate::protocol::{FoldOutcome, Inputs, Method, Setting};
 use crate::statistics::{FoldPredictions, Intervals, bootstrap};
+use crate::truth::{joined, named};
 
 /// Rule for classes without test images, printed in every report.
 pub const ABSENT_CLASS_RULE: &str = "a class without a test image takes no part in any mean";
+/// The same where images may have several classes, with what ACC means there.
+pub const SEVERAL_CLASSES_RULE: &str = "images may have several classes: ACC is the mean share of right answers, yes or no at a \
+    probability of 0.5; a class of no or of every test image takes no part in any mean";
 
 /// Metrics of one fold, unrounded fractions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,13 +57,16 @@ impl From<Metrics> for MeanReport {
     }
 }
 
-/// Mean scores of one class over the folds that tested it.
+/// Mean scores of one class over the folds that tested it. `accuracy` is what the mean ACC is made of: the recall, or
+/// the share of right answers where images may have several classes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClassReport {
     /// Class name.
     pub class: String,
     /// Images of the class in the whole table.
     pub images: usize,
+    /// Share of right answers (several classes an image) or recall.
+    pub accuracy: f64,
     /// Recall.
     pub recall: f64,
     /// One-vs-rest AUC.
@@ -95,13 +102,18 @@ pub struct RunReport {
     pub bootstrap_replicates: usize,
     /// Mean expected calibration error over folds.
     pub ece: f64,
-    /// Balanced accuracy of guessing.
+    /// Whether images may have several classes.
+    pub several: bool,
+    /// ACC of guessing; where images may have several classes, ACC of an answer that never names a class.
     pub chance: f64,
+    /// AUPR of guessing: mean share of images that have a class.
+    pub chance_aupr: f64,
     /// Images in the table.
     pub images: usize,
     /// Per-class means.
     pub classes: Vec<ClassReport>,
-    /// Counts over all folds (zero-shot: the one distinct fold), `[true][predicted]`.
+    /// Counts over all folds (zero-shot: the one distinct fold), `[true][predicted]`; where images may have several
+    /// classes, for each class `[rightly not named, named wrongly, missed, named rightly]`.
     pub confusion: Vec<Vec<u64>>,
     /// Reliability bins over the same folds: rows, mean confidence, accuracy.
     pub calibration: Vec<(u64, f64, f64)>,
@@ -165,24 +177,30 @@ pub fn summarise(inputs: &Inputs<'_>, setting: &Setting, folds: &[FoldOutcome], 
             .flat_map(|f| f.classes.iter().filter(move |c| c.class == index))
             .collect();
         let mean = |f: fn(&crate::metrics::ClassScores) -> f64| of.iter().map(|c| f(c)).sum::<f64>() / of.len() as f64;
-        let images = inputs.labels.iter().filter(|&&l| l == index).count();
+        let images = (0..inputs.truth.groups.len())
+            .filter(|&r| inputs.truth.has(r, index))
+            .count();
         (!of.is_empty()).then(|| ClassReport {
             class: name.clone(),
             images,
+            accuracy: mean(|c| c.accuracy),
             recall: mean(|c| c.recall),
             auc: mean(|c| c.auc),
             aupr: mean(|c| c.average_precision),
         })
     };
     let counted = distinct_folds(setting, folds);
-    let n = inputs.classes.len();
-    let mut confusion = vec![vec![0; n]; n];
-    for fold in counted {
+    let mut confusion = counted.first().map_or_else(Vec::new, |f| f.confusion.clone());
+    for fold in counted.iter().skip(1) {
         for (sum, row) in confusion.iter_mut().zip(&fold.confusion) {
             sum.iter_mut().zip(row).for_each(|(s, c)| *s += c);
         }
     }
     let classes: Vec<ClassReport> = inputs.classes.iter().enumerate().filter_map(class).collect();
+    let several = inputs.truth.several();
+    let guess = 1.0 / classes.len() as f64;
+    let images = inputs.truth.groups.len();
+    let prevalence = classes.iter().map(|c| c.images as f64 / images as f64).sum::<f64>() * guess;
     RunReport {
         method: setting.method.name().to_string(),
         shots: setting.shots.to_json(),
@@ -219,25 +237,41 @@ pub fn summarise(inputs: &Inputs<'_>, setting: &Setting, folds: &[FoldOutcome], 
             avg: avg_deviation,
         },
         mean_rounded: mean_rounded.into(),
-        ci95: bootstrap(&predictions, inputs.labels, replicates, setting.seed),
+        ci95: bootstrap(&predictions, inputs.truth, replicates, setting.seed),
         bootstrap_replicates: replicates,
         ece: folds.iter().map(ece).sum::<f64>() / folds.len() as f64,
-        chance: 1.0 / classes.len() as f64,
-        images: inputs.labels.len(),
+        several,
+        chance: if several { 1.0 - prevalence } else { guess },
+        chance_aupr: if several { prevalence } else { guess },
+        images,
         classes,
         confusion,
         calibration: pooled_calibration(counted),
         logit_scale: setting.logit_scale,
         seed: setting.seed,
         converged: folds.iter().all(|f| f.converged),
-        absent_classes: ABSENT_CLASS_RULE.to_string(),
+        absent_classes: if several {
+            SEVERAL_CLASSES_RULE
+        } else {
+            ABSENT_CLASS_RULE
+        }
+        .to_string(),
     }
 }
 
-/// Per-image predictions as CSV: fold, row, path, label, predicted, then one probability a class.
+/// Per-image predictions as CSV: fold, row, path, label, predicted, then one probability a class. Where images may have
+/// several classes, column `labels` holds them, as `predicted` does, joined by ` + `.
 pub fn predictions_csv(paths: &[String], inputs: &Inputs<'_>, folds: &[FoldOutcome]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let head = ["fold", "row", "path", "label", "predicted"].map(str::to_string);
+    let several = inputs.truth.several();
+    let head = [
+        "fold",
+        "row",
+        "path",
+        if several { "labels" } else { "label" },
+        "predicted",
+    ]
+    .map(str::to_string);
     writer.write_record(head.into_iter().chain(inputs.classes.iter().map(|c| format!("p({c})"))))?;
     for (number, fold) in folds.iter().enumerate() {
         for (&row, p) in fold.test.iter().zip(&fold.probabilities) {
@@ -245,8 +279,8 @@ pub fn predictions_csv(paths: &[String], inputs: &Inputs<'_>, folds: &[FoldOutco
                 number.to_string(),
                 row.to_string(),
                 paths[row].clone(),
-                inputs.classes[inputs.labels[row]].clone(),
-                inputs.classes[crate::metrics::argmax(p)].clone(),
+                joined(inputs.classes, &inputs.truth.classes(row)),
+                joined(inputs.classes, &named(p, several)),
             ];
             writer.write_record(known.into_iter().chain(p.iter().map(f64::to_string)))?;
         }

@@ -1,6 +1,6 @@
 //! Uncertainty of a result: bootstrap intervals, and paired comparison of two models.
 //!
-//! The images are resampled (within their class, so that class sizes stay), not the folds: an image that
+//! The images are resampled (within their class or combination of classes, so that its size stays), not the folds: an image that
 //! several folds test gets the same weight in all of them, so overlapping folds do not narrow the interval.
 
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Metrics, argmax, descending_order, ranking_scores};
+use crate::metrics::{Metrics, descending_order, ranking_scores};
+use crate::truth::Truth;
 
 /// Replicates when nothing else is asked for.
 pub const DEFAULT_REPLICATES: usize = 1000;
@@ -41,26 +42,24 @@ pub struct FoldPredictions<'a> {
 /// A fold with everything sorted once, so that a replicate costs one pass.
 struct Prepared<'a> {
     fold: &'a FoldPredictions<'a>,
-    truth: Vec<usize>,
-    correct: Vec<bool>,
-    orders: Vec<Vec<usize>>, // [class][rank] position in the fold
+    truth: Truth<'a>,
+    judged: Vec<Vec<(usize, bool)>>, // [class] positions in the fold that its ACC counts, and whether they are right
+    orders: Vec<Vec<usize>>,         // [class][rank] position in the fold
 }
 
 impl<'a> Prepared<'a> {
-    fn new(fold: &'a FoldPredictions<'a>, labels: &[usize]) -> Self {
-        let truth: Vec<usize> = fold.rows.iter().map(|&r| labels[r]).collect();
-        let correct = truth
-            .iter()
-            .zip(fold.probabilities)
-            .map(|(t, p)| argmax(p) == *t)
-            .collect();
+    fn new(fold: &'a FoldPredictions<'a>, truth: Truth<'a>) -> Self {
         let classes = fold.probabilities.first().map_or(0, Vec::len);
-        let orders = (0..classes).map(|c| descending_order(fold.probabilities, c)).collect();
+        let judge = |class: usize| {
+            let rows = fold.rows.iter().zip(fold.probabilities).enumerate();
+            rows.filter_map(|(i, (&row, p))| Some((i, truth.judge(row, class, p)?)))
+                .collect()
+        };
         Self {
             fold,
             truth,
-            correct,
-            orders,
+            judged: (0..classes).map(judge).collect(),
+            orders: (0..classes).map(|c| descending_order(fold.probabilities, c)).collect(),
         }
     }
 
@@ -72,14 +71,14 @@ impl<'a> Prepared<'a> {
             let scores = ranking_scores(
                 order,
                 |i| self.fold.probabilities[i][class],
-                |i| self.truth[i] == class,
+                |i| self.truth.has(self.fold.rows[i], class),
                 weight,
             );
             let Some((auc, ap)) = scores else { continue };
             let (mut hit, mut all) = (0.0, 0.0);
-            for i in (0..self.truth.len()).filter(|&i| self.truth[i] == class) {
+            for &(i, right) in &self.judged[class] {
                 all += weight(i);
-                hit += if self.correct[i] { weight(i) } else { 0.0 };
+                hit += if right { weight(i) } else { 0.0 };
             }
             classes += 1.0;
             for (sum, value) in sums.iter_mut().zip([hit / all, auc, ap]) {
@@ -95,7 +94,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// Folds without repetitions of the same test rows (zero-shot tests everything in every fold).
-fn distinct<'a>(folds: &'a [FoldPredictions<'a>], labels: &[usize]) -> Vec<Prepared<'a>> {
+fn distinct<'a>(folds: &'a [FoldPredictions<'a>], truth: Truth<'a>) -> Vec<Prepared<'a>> {
     let key = |f: &FoldPredictions<'_>| {
         let mut rows = f.rows.to_vec();
         rows.sort_unstable();
@@ -104,17 +103,17 @@ fn distinct<'a>(folds: &'a [FoldPredictions<'a>], labels: &[usize]) -> Vec<Prepa
     let all_equal = folds.len() > 1
         && folds
             .iter()
-            .all(|f| f.rows.len() == labels.len() && key(f) == key(&folds[0]));
+            .all(|f| f.rows.len() == truth.groups.len() && key(f) == key(&folds[0]));
     let used = if all_equal { &folds[..1] } else { folds };
-    used.iter().map(|f| Prepared::new(f, labels)).collect()
+    used.iter().map(|f| Prepared::new(f, truth)).collect()
 }
 
-/// Image weights of replicate `number`: a draw with replacement within every class.
-fn resample(labels: &[usize], by_class: &[Vec<usize>], seed: u64, number: usize) -> Vec<f64> {
+/// Image weights of replicate `number`: a draw with replacement within every group.
+fn resample(groups: &[usize], by_group: &[Vec<usize>], seed: u64, number: usize) -> Vec<f64> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     generator.set_stream(number as u64);
-    let mut weights = vec![0.0; labels.len()];
-    for rows in by_class.iter().filter(|r| !r.is_empty()) {
+    let mut weights = vec![0.0; groups.len()];
+    for rows in by_group.iter().filter(|r| !r.is_empty()) {
         for _ in 0..rows.len() {
             weights[rows[generator.random_range(0..rows.len())]] += 1.0;
         }
@@ -122,13 +121,13 @@ fn resample(labels: &[usize], by_class: &[Vec<usize>], seed: u64, number: usize)
     weights
 }
 
-fn rows_by_class(labels: &[usize]) -> Vec<Vec<usize>> {
-    let mut by_class = vec![Vec::new(); labels.iter().max().map_or(0, |m| m + 1)];
-    labels
+fn rows_by_group(groups: &[usize]) -> Vec<Vec<usize>> {
+    let mut by_group = vec![Vec::new(); groups.iter().max().map_or(0, |m| m + 1)];
+    groups
         .iter()
         .enumerate()
-        .for_each(|(row, &label)| by_class[label].push(row));
-    by_class
+        .for_each(|(row, &group)| by_group[group].push(row));
+    by_group
 }
 
 /// Percentile interval of unsorted values, linear between ranks.
@@ -143,20 +142,20 @@ fn percentile_interval(mut values: Vec<f64>) -> Interval {
 }
 
 /// Mean metrics of the folds for every replicate.
-fn replicates(folds: &[Prepared<'_>], labels: &[usize], count: usize, seed: u64) -> Vec<Option<Metrics>> {
-    let by_class = rows_by_class(labels);
+fn replicates(folds: &[Prepared<'_>], groups: &[usize], count: usize, seed: u64) -> Vec<Option<Metrics>> {
+    let by_group = rows_by_group(groups);
     let one = |number: usize| {
-        let weights = resample(labels, &by_class, seed, number);
+        let weights = resample(groups, &by_group, seed, number);
         let metrics: Option<Vec<Metrics>> = folds.iter().map(|f| f.weighted(&weights)).collect();
         metrics.map(|m| Metrics::mean(&m))
     };
     (0..count).into_par_iter().map(one).collect()
 }
 
-/// 95 % bootstrap intervals of the fold means. `labels` holds the class of every image of the table.
+/// 95 % bootstrap intervals of the fold means. `truth` holds the classes of every image of the table.
 /// `None` when `count` is 0 or the test sets are too small to resample.
-pub fn bootstrap(folds: &[FoldPredictions<'_>], labels: &[usize], count: usize, seed: u64) -> Option<Intervals> {
-    let drawn: Vec<Metrics> = replicates(&distinct(folds, labels), labels, count, seed)
+pub fn bootstrap(folds: &[FoldPredictions<'_>], truth: Truth<'_>, count: usize, seed: u64) -> Option<Intervals> {
+    let drawn: Vec<Metrics> = replicates(&distinct(folds, truth), truth.groups, count, seed)
         .into_iter()
         .flatten()
         .collect();
@@ -190,12 +189,12 @@ pub struct PairedComparison {
 pub fn compare(
     first: &[FoldPredictions<'_>],
     second: &[FoldPredictions<'_>],
-    labels: &[usize],
+    truth: Truth<'_>,
     count: usize,
     seed: u64,
 ) -> Option<PairedComparison> {
-    let (a, b) = (distinct(first, labels), distinct(second, labels));
-    let ones = vec![1.0; labels.len()];
+    let (a, b) = (distinct(first, truth), distinct(second, truth));
+    let ones = vec![1.0; truth.groups.len()];
     let mean = |p: &[Prepared<'_>]| {
         p.iter()
             .map(|f| f.weighted(&ones))
@@ -208,9 +207,9 @@ pub fn compare(
         aupr: x.aupr - y.aupr,
     };
     let difference = minus(mean(&b)?, mean(&a)?);
-    let drawn: Vec<Metrics> = replicates(&a, labels, count, seed)
+    let drawn: Vec<Metrics> = replicates(&a, truth.groups, count, seed)
         .into_iter()
-        .zip(replicates(&b, labels, count, seed))
+        .zip(replicates(&b, truth.groups, count, seed))
         .filter_map(|(x, y)| Some(minus(y?, x?)))
         .collect();
     if drawn.is_empty() {
@@ -220,12 +219,18 @@ pub fn compare(
     let share = |test: fn(f64) -> bool| drawn.iter().filter(|m| test(m.avg())).count() as f64 + 1.0;
     let p_avg = (2.0 * share(|d| d <= 0.0).min(share(|d| d >= 0.0)) / (drawn.len() as f64 + 1.0)).min(1.0);
     let (mut only_first, mut only_second) = (0, 0);
-    let mut tested = vec![0u32; labels.len()];
+    let mut tested = vec![0u32; truth.groups.len()];
     for (x, y) in a.iter().zip(&b) {
-        for (i, (cx, cy)) in x.correct.iter().zip(&y.correct).enumerate() {
-            only_first += u64::from(*cx && !*cy);
-            only_second += u64::from(*cy && !*cx);
-            tested[x.fold.rows[i]] += 1;
+        for (&row, (p, q)) in x
+            .fold
+            .rows
+            .iter()
+            .zip(x.fold.probabilities.iter().zip(y.fold.probabilities))
+        {
+            let (first, second) = (truth.right(row, p), truth.right(row, q));
+            only_first += u64::from(first && !second);
+            only_second += u64::from(second && !first);
+            tested[row] += 1;
         }
     }
     let once = tested.iter().all(|&t| t <= 1);
@@ -285,7 +290,7 @@ mod tests {
                     rows: &rows,
                     probabilities: &p,
                 }],
-                &labels,
+                Truth::one(&labels),
                 400,
                 1,
             )
@@ -308,8 +313,8 @@ mod tests {
             rows: &rows,
             probabilities: &p,
         };
-        let one = bootstrap(&[fold()], &labels, 200, 5).unwrap();
-        let five = bootstrap(&[fold(), fold(), fold(), fold(), fold()], &labels, 200, 5).unwrap();
+        let one = bootstrap(&[fold()], Truth::one(&labels), 200, 5).unwrap();
+        let five = bootstrap(&[fold(), fold(), fold(), fold(), fold()], Truth::one(&labels), 200, 5).unwrap();
         assert_eq!(one, five);
     }
 
@@ -327,12 +332,12 @@ mod tests {
                 probabilities: p,
             }]
         };
-        let c = compare(&fold(&weak), &fold(&strong), &labels, 500, 3).unwrap();
+        let c = compare(&fold(&weak), &fold(&strong), Truth::one(&labels), 500, 3).unwrap();
         assert!(
             c.p_avg < 0.01 && c.difference.acc > 0.2 && c.ci95.acc.0 > 0.0 && c.p_mcnemar.unwrap() < 1e-6,
             "{c:?}"
         );
-        let same = compare(&fold(&weak), &fold(&weak), &labels, 500, 3).unwrap();
+        let same = compare(&fold(&weak), &fold(&weak), Truth::one(&labels), 500, 3).unwrap();
         assert!(same.p_avg == 1.0 && same.difference.acc == 0.0 && same.p_mcnemar == Some(1.0));
     }
 

@@ -80,6 +80,11 @@ pub fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
+/// 1 / (1 + exp(−x)).
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 /// Softmax in place.
 pub fn softmax(logits: &mut [f64]) {
     let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

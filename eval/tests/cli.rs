@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod drawn;
+mod several;
 mod suites;
 
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use drawn::{FeatureSet, write_adapter, write_images, write_texts};
+use drawn::{FeatureSet, write_adapter, write_images, write_named_images, write_texts};
 use serde_json::Value;
 
 fn eval() -> Command {
@@ -159,7 +160,7 @@ fn check_splits(folder: &Path, expected: &Value) {
     use eval::folds::{SplitPlan, Splitting, split};
     let images = read_images(&folder.join("images.parquet"), VectorColumn::Projected).unwrap();
     let texts = read_texts(&folder.join("texts.parquet")).unwrap();
-    let labels = class_indices(&images, &texts, folder).unwrap();
+    let labels = class_indices(&images, &texts, folder).unwrap().concat();
     let rows = |v: &Value| {
         v.as_array()
             .unwrap()
@@ -175,6 +176,7 @@ fn check_splits(folder: &Path, expected: &Value) {
                 train: amount.parse().unwrap(),
                 test_everything: false,
                 allow_short_classes: false,
+                sparse: false,
             };
             let mut fold = split(&labels, &texts.classes, &plan, number).unwrap();
             assert_eq!(fold.test, rows(&want["test"]));
@@ -384,6 +386,19 @@ fn impossible_requests_are_refused() {
     assert!(with(&files.text("noise.parquet"), "zero-shot").contains("not a readable Parquet"));
     assert!(with(&files.text("absent.parquet"), "zero-shot").contains("absent.parquet"));
     assert!(with(&files.text("texts.parquet"), "linear-probe").contains("no column 'path'"));
+    // names that two rows carry, a table without rows
+    let mut names: Vec<String> = (0..90).map(|i| format!("img_{i}.png")).collect();
+    names[8] = names[3].clone();
+    write_named_images(&files.path("twice.parquet"), &FeatureSet::drawn(4), &names);
+    assert!(with(&files.text("twice.parquet"), "zero-shot").contains("rows 3 and 8 both carry path 'img_3.png'"));
+    let empty = FeatureSet {
+        labels: vec![],
+        projected: vec![],
+        features: vec![],
+        ..FeatureSet::drawn(4)
+    };
+    write_images(&files.path("empty.parquet"), &empty);
+    assert!(with(&files.text("empty.parquet"), "zero-shot").contains("holds no rows"));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::protocol::Method;
 use crate::statistics::{DEFAULT_REPLICATES, FoldPredictions, compare};
+use crate::truth::{AND, Task};
 
 /// Arguments of `eval compare`.
 #[derive(Args)]
@@ -26,8 +28,10 @@ pub struct CompareArgs {
 /// Predictions of one file: columns before the probabilities, and the folds.
 struct Predictions {
     classes: Vec<String>,
-    /// row → (path, class)
-    images: BTreeMap<usize, (String, usize)>,
+    /// Whether images may have several classes.
+    several: bool,
+    /// row → (path, classes)
+    images: BTreeMap<usize, (String, Vec<usize>)>,
     /// fold → (rows, probabilities)
     folds: BTreeMap<usize, (Vec<usize>, Vec<Vec<f64>>)>,
 }
@@ -35,9 +39,11 @@ struct Predictions {
 fn read(file: &Path) -> anyhow::Result<Predictions> {
     let mut reader = csv::Reader::from_path(file).with_context(|| file.display().to_string())?;
     let headers = reader.headers()?.clone();
-    if headers.iter().take(5).ne(["fold", "row", "path", "label", "predicted"]) {
+    let several = headers.get(3) == Some("labels");
+    let labels = if several { "labels" } else { "label" };
+    if headers.iter().take(5).ne(["fold", "row", "path", labels, "predicted"]) {
         bail!(
-            "{}: not a predictions file (expected columns fold, row, path, label, predicted, p(...))",
+            "{}: not a predictions file (expected columns fold, row, path, label or labels, predicted, p(...))",
             file.display()
         );
     }
@@ -48,6 +54,7 @@ fn read(file: &Path) -> anyhow::Result<Predictions> {
         .collect();
     let mut read = Predictions {
         classes,
+        several,
         images: BTreeMap::new(),
         folds: BTreeMap::new(),
     };
@@ -56,9 +63,16 @@ fn read(file: &Path) -> anyhow::Result<Predictions> {
         let place = || format!("{}: line {}", file.display(), line + 2);
         let number = |i: usize| record[i].parse::<usize>().with_context(place);
         let (fold, row) = (number(0)?, number(1)?);
-        let Some(class) = read.classes.iter().position(|c| *c == record[3]) else {
-            bail!("{}: class '{}' has no probability column", place(), &record[3])
+        let names: Vec<&str> = match (several, &record[3]) {
+            (true, "") => Vec::new(),
+            (true, all) => all.split(AND).collect(),
+            (false, one) => vec![one],
         };
+        let column = |name: &&str| match read.classes.iter().position(|c| c == name) {
+            Some(class) => Ok(class),
+            None => bail!("{}: class '{name}' has no probability column", place()),
+        };
+        let classes: Vec<usize> = names.iter().map(column).collect::<Result<_, _>>()?;
         let probabilities: Vec<f64> = record
             .iter()
             .skip(5)
@@ -68,7 +82,7 @@ fn read(file: &Path) -> anyhow::Result<Predictions> {
         if probabilities.iter().any(|p| !p.is_finite()) {
             bail!("{}: a probability is not a finite number", place());
         }
-        read.images.insert(row, (record[2].to_string(), class));
+        read.images.insert(row, (record[2].to_string(), classes));
         let entry = read.folds.entry(fold).or_default();
         entry.0.push(row);
         entry.1.push(probabilities);
@@ -86,7 +100,7 @@ fn view(folds: &[(Vec<usize>, Vec<Vec<f64>>)]) -> Vec<FoldPredictions<'_>> {
 /// Prints the comparison as one JSON line.
 pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let (a, b) = (read(&args.first)?, read(&args.second)?);
-    if a.classes != b.classes {
+    if a.classes != b.classes || a.several != b.several {
         bail!("the files have different classes: {:?} and {:?}", a.classes, b.classes);
     }
     let rows = |p: &Predictions| {
@@ -103,7 +117,9 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
         );
     }
     let place: BTreeMap<usize, usize> = a.images.keys().enumerate().map(|(i, &row)| (row, i)).collect();
-    let labels: Vec<usize> = a.images.values().map(|i| i.1).collect();
+    let labels: Vec<Vec<usize>> = a.images.values().map(|i| i.1.clone()).collect();
+    // every image of the files counts, whatever method made them
+    let task = Task::new(&labels, a.classes.len(), a.several, Method::ZeroShot);
     let local = |p: &Predictions| {
         p.folds
             .values()
@@ -111,7 +127,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
             .collect::<Vec<_>>()
     };
     let (first, second) = (local(&a), local(&b));
-    let Some(result) = compare(&view(&first), &view(&second), &labels, args.bootstrap, args.seed) else {
+    let Some(result) = compare(&view(&first), &view(&second), task.truth(), args.bootstrap, args.seed) else {
         bail!("the files cannot be compared: a fold holds images of one class alone, or --bootstrap is 0");
     };
     println!("{}", serde_json::to_string(&result)?);

@@ -10,7 +10,7 @@ use dataset::read::{Columns, Dataset};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
 use crate::explain::{GRID, explain};
-use crate::suite::config::Suite;
+use crate::suite::config::{Several, Suite};
 use crate::suite::html::{base64, template_value};
 use crate::suite::model::open_model;
 
@@ -127,6 +127,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         image => args.image.file_name().map(|n| n.to_string_lossy().into_owned()),
         model => model.name.clone(),
         dataset => set.name.clone(),
+        several => set.several == Several::MultiLabel,
         picture => jpeg(&small)?,
         overlay => overlay,
         width => small.width(),

@@ -13,11 +13,12 @@ use crate::protocol::{DEFAULT_FOLDS, DEFAULT_LOGIT_SCALE, Inputs, Method, Settin
 use crate::report::{distinct_folds, predictions_csv, summarise};
 use crate::statistics::DEFAULT_REPLICATES;
 use crate::tip_adapter::Mode;
+use crate::truth::Task;
 
 /// Arguments of `eval run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Image features: Parquet with path, label, features and/or projected
+    /// Image features: Parquet with path, label (a number, or a list where images may have several classes), features and/or projected
     #[arg(long, value_name = "F.parquet")]
     images: PathBuf,
     /// Class texts: Parquet with class, label, projected (not needed for linear-probe)
@@ -85,15 +86,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let (labels, classes, texts) = match (&args.texts, with_texts) {
         (None, true) => bail!("{} compares images with class texts: give --texts", args.method.name()),
         (None, false) => {
-            let mut present = images.labels.clone();
+            let mut present = images.labels.concat();
             present.sort_unstable();
             present.dedup();
-            let labels = images
-                .labels
-                .iter()
-                .map(|l| present.partition_point(|p| p < l))
-                .collect();
-            (labels, present.iter().map(|l| format!("label {l}")).collect(), None)
+            let place = |label: &i64| present.partition_point(|p| p < label);
+            let labels = images.labels.iter().map(|l| l.iter().map(place).collect()).collect();
+            let names: Vec<String> = present.iter().map(|l| format!("label {l}")).collect();
+            (labels, names, None)
         }
         (Some(file), _) => {
             let texts = read_texts(file)?;
@@ -108,9 +107,26 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         }
     };
     warn_about_lengths(&args.images, column, &images.vectors);
-    let projected = with_texts.then(|| images.vectors.to_rows());
+    let labels: Vec<Vec<usize>> = labels;
+    let task = Task::new(&labels, classes.len(), images.several, args.method);
+    if task.rows.len() < labels.len() {
+        tracing::warn!(
+            "{}: {} of {} images have exactly one class and {} of {} classes have such images; {} works on these",
+            args.images.display(),
+            task.rows.len(),
+            labels.len(),
+            task.classes.len(),
+            classes.len(),
+            args.method.name()
+        );
+    }
+    let paths: Vec<String> = task.rows.iter().map(|&r| images.paths[r].clone()).collect();
+    let vectors = images.vectors.select(&task.rows);
+    let classes: Vec<String> = task.classes.iter().map(|&c| classes[c].clone()).collect();
+    let texts = texts.map(|t| t.select(&task.classes));
+    let projected = with_texts.then(|| vectors.to_rows());
     let first_weights = match (&args.init, args.method) {
-        (Some(file), Method::ClipAdapter) => Some(read_adapter_weights(file, images.vectors.width)?),
+        (Some(file), Method::ClipAdapter) => Some(read_adapter_weights(file, vectors.width)?),
         _ => None,
     };
     let setting = Setting {
@@ -125,11 +141,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         allow_short_classes: args.allow_short_classes,
     };
     let inputs = Inputs {
-        labels: &labels,
+        truth: task.truth(),
         classes: &classes,
         texts: texts.as_ref(),
         projected: projected.as_ref(),
-        features: Some(&images.vectors),
+        features: Some(&vectors),
     };
     let folds = run_protocol(&inputs, &setting).with_context(|| args.images.display().to_string())?;
     let report = summarise(&inputs, &setting, &folds, args.bootstrap);
@@ -139,7 +155,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.predictions {
         dataset::fs::write_atomic(
             file,
-            &predictions_csv(&images.paths, &inputs, distinct_folds(&setting, &folds))?,
+            &predictions_csv(&paths, &inputs, distinct_folds(&setting, &folds))?,
         )?;
     }
     let mut json = serde_json::to_vec_pretty(&report)?;

@@ -40,8 +40,12 @@ pub struct BarGroups<'a> {
     pub chance: &'a [Option<f64>],
 }
 
+/// Colour of a series; from the eighth on the colours come again, each time paler.
 fn colour(series: usize) -> RGBColor {
-    COLOURS[series % COLOURS.len()]
+    let RGBColor(r, g, b) = COLOURS[series % COLOURS.len()];
+    let share = 0.6f64.powi((series / COLOURS.len()) as i32);
+    let paler = |c: u8| (255.0 - share * f64::from(255 - c)).round() as u8;
+    RGBColor(paler(r), paler(g), paler(b))
 }
 
 fn draw(
@@ -62,19 +66,40 @@ fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("chart: {error}")
 }
 
+/// Height of one line of the key, pixels.
+const LEGEND_LINE: i32 = 20;
+
+/// Places of the names in the key, in lines of `width` pixels from `left` on.
+fn legend_places(names: &[String], left: i32, width: i32) -> Vec<(i32, i32)> {
+    let (mut x, mut y) = (left, 8);
+    let place = |name: &String| {
+        let needed = 36 + 7 * name.chars().count() as i32;
+        if x > left && x + needed > width {
+            (x, y) = (left, y + LEGEND_LINE);
+        }
+        let own = (x, y);
+        x += needed;
+        own
+    };
+    names.iter().map(place).collect()
+}
+
+/// Height of the key with its margins, pixels.
+fn legend_height(places: &[(i32, i32)]) -> i32 {
+    places.last().map_or(8, |p| p.1) + LEGEND_LINE + 2
+}
+
 /// Key to the colours, along the top.
-fn legend(area: &DrawingArea<SVGBackend<'_>, Shift>, names: &[String], left: i32) -> anyhow::Result<()> {
-    let mut x = left;
-    for (i, name) in names.iter().enumerate() {
-        area.draw(&Rectangle::new([(x, 8), (x + 12, 20)], colour(i).filled()))
+fn legend(area: &DrawingArea<SVGBackend<'_>, Shift>, names: &[String], places: &[(i32, i32)]) -> anyhow::Result<()> {
+    for (i, (name, &(x, y))) in names.iter().zip(places).enumerate() {
+        area.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], colour(i).filled()))
             .map_err(failed)?;
         area.draw(&Text::new(
             name.clone(),
-            (x + 17, 8),
+            (x + 17, y),
             ("sans-serif", 13).into_font().color(&INK),
         ))
         .map_err(failed)?;
-        x += 36 + 7 * name.chars().count() as i32;
     }
     Ok(())
 }
@@ -83,10 +108,12 @@ fn legend(area: &DrawingArea<SVGBackend<'_>, Shift>, names: &[String], left: i32
 pub fn bars(data: &BarGroups<'_>) -> anyhow::Result<String> {
     let count = data.groups.len();
     let width = (170 + 150 * count as u32).clamp(420, 1100);
-    draw(width, 330, |area| {
-        legend(area, data.series, 56)?;
+    let places = legend_places(data.series, 56, width as i32);
+    let top = legend_height(&places);
+    draw(width, 300 + top as u32, |area| {
+        legend(area, data.series, &places)?;
         let mut chart = ChartBuilder::on(area)
-            .margin_top(30)
+            .margin_top(top)
             .margin_right(14)
             .x_label_area_size(30)
             .y_label_area_size(52)
@@ -153,15 +180,18 @@ fn cap(middle: f64, step: f64, at: f64) -> Vec<(f64, f64)> {
     vec![(middle - 0.12 * step, 100.0 * at), (middle + 0.12 * step, 100.0 * at)]
 }
 
-/// Radar: one axis a metric or data set, one polygon a model; values are fractions.
+/// Radar: one axis a metric or data set, one polygon a model, with gaps where the model has no value; values are fractions.
 pub fn radar(axes: &[String], series: &[String], values: &[Vec<Option<f64>>]) -> anyhow::Result<String> {
-    const CENTRE: (f64, f64) = (260.0, 190.0);
+    const WIDTH: i32 = 600;
     const RADIUS: f64 = 130.0;
+    let places = legend_places(series, 12, WIDTH);
+    let top = legend_height(&places);
+    let centre = (f64::from(WIDTH) / 2.0, f64::from(top) + 1.12 * RADIUS + 14.0);
     let point = |axis: usize, value: f64| {
         let angle = std::f64::consts::TAU * axis as f64 / axes.len() as f64 - std::f64::consts::FRAC_PI_2;
         (
-            (CENTRE.0 + RADIUS * value * angle.cos()).round() as i32,
-            (CENTRE.1 + RADIUS * value * angle.sin()).round() as i32,
+            (centre.0 + RADIUS * value * angle.cos()).round() as i32,
+            (centre.1 + RADIUS * value * angle.sin()).round() as i32,
         )
     };
     let ring = |value: f64| {
@@ -169,8 +199,8 @@ pub fn radar(axes: &[String], series: &[String], values: &[Vec<Option<f64>>]) ->
             .map(|a| point(a % axes.len(), value))
             .collect::<Vec<_>>()
     };
-    draw(520, 360, |area| {
-        legend(area, series, 12)?;
+    draw(WIDTH as u32, (2.0 * centre.1) as u32 - top as u32, |area| {
+        legend(area, series, &places)?;
         for step in 1..=4 {
             let value = 0.25 * f64::from(step);
             area.draw(&PathElement::new(ring(value), GRID.stroke_width(1)))
@@ -190,7 +220,7 @@ pub fn radar(axes: &[String], series: &[String], values: &[Vec<Option<f64>>]) ->
             ))
             .map_err(failed)?;
             let (x, y) = point(a, 1.12);
-            let side = match x - CENTRE.0 as i32 {
+            let side = match x - centre.0 as i32 {
                 d if d > 20 => plotters::style::text_anchor::HPos::Left,
                 d if d < -20 => plotters::style::text_anchor::HPos::Right,
                 _ => plotters::style::text_anchor::HPos::Center,
@@ -204,15 +234,18 @@ pub fn radar(axes: &[String], series: &[String], values: &[Vec<Option<f64>>]) ->
             .map_err(failed)?;
         }
         for (s, of) in values.iter().enumerate() {
-            let Some(known) = of.iter().copied().collect::<Option<Vec<f64>>>() else {
-                continue;
-            };
-            let mut polygon: Vec<(i32, i32)> = known.iter().enumerate().map(|(a, v)| point(a, *v)).collect();
-            area.draw(&Polygon::new(polygon.clone(), colour(s).mix(0.10)))
-                .map_err(failed)?;
-            polygon.extend(polygon.first().copied());
-            area.draw(&PathElement::new(polygon, colour(s).stroke_width(2)))
-                .map_err(failed)?;
+            let known: Vec<Option<(i32, i32)>> = of.iter().enumerate().map(|(a, v)| v.map(|v| point(a, v))).collect();
+            if let Some(polygon) = known.iter().copied().collect::<Option<Vec<(i32, i32)>>>() {
+                area.draw(&Polygon::new(polygon, colour(s).mix(0.10))).map_err(failed)?;
+            }
+            for (a, from) in known.iter().enumerate() {
+                let Some(from) = *from else { continue };
+                area.draw(&Circle::new(from, 2, colour(s).filled())).map_err(failed)?;
+                if let Some(to) = known[(a + 1) % known.len()] {
+                    area.draw(&PathElement::new(vec![from, to], colour(s).stroke_width(2)))
+                        .map_err(failed)?;
+                }
+            }
         }
         Ok(())
     })
@@ -261,4 +294,39 @@ pub fn reliability(bins: &[(u64, f64, f64)]) -> anyhow::Result<String> {
             .map_err(failed)?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_long_key_goes_on_in_the_next_line() {
+        let names: Vec<String> = (0..9).map(|i| format!("a model with a long name {i}")).collect();
+        let places = legend_places(&names, 12, 600);
+        assert!(
+            places
+                .iter()
+                .zip(&names)
+                .all(|(p, n)| p.0 + 36 + 7 * n.len() as i32 <= 600)
+        );
+        assert!(places.windows(2).all(|w| w[0].1 < w[1].1 || w[0].0 < w[1].0));
+        assert_eq!(legend_height(&places), places[8].1 + 22);
+        assert_ne!(colour(1), colour(8));
+    }
+
+    #[test]
+    fn a_model_without_a_value_on_one_axis_is_still_drawn() {
+        let axes = ["x", "y", "z"].map(String::from);
+        let series = ["whole", "gap"].map(String::from);
+        let svg = radar(
+            &axes,
+            &series,
+            &[vec![Some(0.5), Some(0.6), Some(0.7)], vec![Some(0.5), None, Some(0.7)]],
+        )
+        .unwrap();
+        assert_eq!(svg.matches("<circle").count(), 5, "{svg}");
+        assert_eq!(svg.matches("<polygon").count(), 1);
+    }
 }

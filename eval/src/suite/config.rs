@@ -11,6 +11,7 @@ use crate::folds::{Amount, Splitting};
 use crate::protocol::{DEFAULT_FOLDS, Method};
 use crate::statistics::DEFAULT_REPLICATES;
 use crate::tip_adapter::Mode;
+use crate::truth::AND;
 
 /// A suite as written in its file. Relative paths count from the folder of the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -113,6 +114,20 @@ pub enum Several {
     LeaveOut,
     /// It counts for the first of its categories that a class names, in the order of its label.
     First,
+    /// It counts for all of them: zero-shot and the linear probe answer every class apart, the adapters work on the
+    /// images of exactly one class.
+    MultiLabel,
+}
+
+impl Several {
+    /// The word in a suite.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeaveOut => "leave-out",
+            Self::First => "first",
+            Self::MultiLabel => "multi-label",
+        }
+    }
 }
 
 /// One data set: exactly one of `folder` (with `set`), `tree` or `features_only`.
@@ -386,6 +401,12 @@ impl DatasetConfig {
             return Err(format!("template '{}' has no {{}} for the prompt", self.template));
         }
         unique("class", self.classes.iter().map(|c| c.name.as_str()))?;
+        if let Some(class) = self.classes.iter().find(|c| c.name.contains(AND)) {
+            return Err(format!(
+                "class '{}': a name must not hold '{AND}', which stands between the classes of one image",
+                class.name
+            ));
+        }
         // one class may spell its name in several ways; two classes must not share one
         let spellings = |c: &ClassConfig| c.match_names().into_iter().map(plain_name).collect::<BTreeSet<_>>();
         let all: Vec<String> = self.classes.iter().flat_map(spellings).collect();

@@ -6,7 +6,7 @@ use dataset::image_input::decode_rgb8;
 use dataset::progress::bar;
 
 use super::cache::FeatureCache;
-use super::config::DatasetConfig;
+use super::config::{DatasetConfig, Several};
 use super::model::{FeatureSource, class_vector};
 use super::sources::{ImageSet, Rejected, SetImage, read_images};
 use crate::features::{
@@ -115,7 +115,7 @@ pub(super) fn embed_set(
         table.images.push(image.clone());
     }
     for (class, with) in config.classes.iter().enumerate() {
-        if !table.images.iter().any(|i| i.class == class && i.in_split) {
+        if !table.images.iter().any(|i| i.classes.contains(&class) && i.in_split) {
             anyhow::bail!(
                 "class '{}': none of its images can be used; the reasons are listed with the data set",
                 with.name
@@ -187,7 +187,7 @@ pub(super) fn read_table(config: &DatasetConfig, files: &super::config::FeatureF
             (class_indices(any, &texts, file)?, Some(texts.vectors.to_rows()))
         }
         None => {
-            let index = |(row, &label): (usize, &i64)| {
+            let index = |row: usize, label: i64| {
                 let class = usize::try_from(label).ok().filter(|&c| c < config.classes.len());
                 class.ok_or_else(|| {
                     anyhow::anyhow!(
@@ -197,19 +197,33 @@ pub(super) fn read_table(config: &DatasetConfig, files: &super::config::FeatureF
                     )
                 })
             };
+            let of_row = |(row, labels): (usize, &Vec<i64>)| {
+                labels
+                    .iter()
+                    .map(|&label| index(row, label))
+                    .collect::<anyhow::Result<Vec<usize>>>()
+            };
             (
                 any.labels
                     .iter()
                     .enumerate()
-                    .map(index)
+                    .map(of_row)
                     .collect::<anyhow::Result<_>>()?,
                 None,
             )
         }
     };
-    let image = |(name, &class): (&String, &usize)| SetImage {
+    if any.several != (config.several == Several::MultiLabel) {
+        anyhow::bail!(
+            "{}: column 'label' holds {}, but the data set says several = \"{}\"; lists of labels go with several = \"multi-label\"",
+            files.images.display(),
+            if any.several { "lists" } else { "one label an image" },
+            config.several.name()
+        );
+    }
+    let image = |(name, classes): (&String, &Vec<usize>)| SetImage {
         name: name.clone(),
-        class,
+        classes: classes.clone(),
         sha256: String::new(),
         in_split: true,
     };

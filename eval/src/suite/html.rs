@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::charts::{Bar, BarGroups, bars, radar, reliability};
 use super::results::{LeakInfo, SuiteReport, SuiteResult};
-use super::tables::{Table, to_markdown};
+use super::tables::{RowKind, Table, to_markdown};
 use crate::protocol::Method;
 use crate::report::RunReport;
 
@@ -15,11 +15,13 @@ const TEMPLATE: &str = include_str!("../../templates/report.html");
 /// Prompts shown with a class before the rest is only counted.
 const SHOWN_PROMPTS: usize = 3;
 
-/// A confusion matrix ready to show.
+/// A confusion matrix ready to show; where images may have several classes, the answers of each class.
 #[derive(Serialize)]
 struct ConfusionView {
     title: String,
-    classes: Vec<String>,
+    several: bool,
+    /// Words above the counts.
+    columns: Vec<String>,
     rows: Vec<ConfusionRow>,
     reliability: String,
     ece: String,
@@ -30,6 +32,7 @@ struct ConfusionRow {
     class: String,
     recall: String,
     auc: String,
+    average_precision: String,
     cells: Vec<ConfusionCell>,
 }
 
@@ -136,6 +139,7 @@ pub fn page(report: &SuiteReport, tables: &[Table], folder: &Path) -> anyhow::Re
         report => template_value(report)?,
         shown_prompts => SHOWN_PROMPTS,
         tables => template_value(tables)?,
+        printed_rows => tables.iter().any(|t| t.rows.iter().any(|r| r.kind == RowKind::Printed)),
         charts => template_value(charts(report)?)?,
         confusions => template_value(confusions(report)?)?,
         samples => template_value(samples(report, folder))?,
@@ -143,6 +147,7 @@ pub fn page(report: &SuiteReport, tables: &[Table], folder: &Path) -> anyhow::Re
         problems => report.problems(),
         leaks => template_value(leaks(report))?,
         absent_rule => crate::report::ABSENT_CLASS_RULE,
+        several_rule => report.datasets.iter().any(|d| d.several).then_some(crate::report::SEVERAL_CLASSES_RULE),
     })?;
     Ok(page)
 }
@@ -257,14 +262,14 @@ fn charts(report: &SuiteReport) -> anyhow::Result<Vec<(String, String)>> {
             .map(|s| models.iter().find_map(|m| of(s, m)).map(|r| r.chance))
             .collect();
         let groups = BarGroups {
-            axis: "balanced accuracy, %",
+            axis: "ACC, %",
             groups: &sets,
             series: &models,
             bars: &values,
             chance: &chance,
         };
         pictures.push((
-            format!("{}: balanced accuracy, 95 % intervals, dashed: chance", method.title()),
+            format!("{}: ACC, 95 % intervals, dashed: chance", method.title()),
             bars(&groups)?,
         ));
         let axes: Vec<String> = if sets.len() >= 3 {
@@ -319,18 +324,31 @@ fn confusions(report: &SuiteReport) -> anyhow::Result<Vec<ConfusionView>> {
             .find(|d| d.name == result.dataset)
             .map(|d| d.classes.iter().map(|c| c.name.clone()).collect())
             .unwrap_or_default();
+        let columns = if numbers.several {
+            ["rightly not named", "named wrongly", "missed", "named rightly"]
+                .map(String::from)
+                .to_vec()
+        } else {
+            names.clone()
+        };
         let row = |(counts, name): (&Vec<u64>, &String)| {
-            let total: u64 = counts.iter().sum();
+            let total = |place: usize| match numbers.several {
+                // shares of the images without the class, and of those with it
+                true => counts[place / 2 * 2] + counts[place / 2 * 2 + 1],
+                false => counts.iter().sum::<u64>(),
+            };
             let scores = numbers.classes.iter().find(|c| c.class == *name);
             ConfusionRow {
                 class: name.clone(),
                 recall: scores.map_or("–".into(), |s| percent(s.recall)),
                 auc: scores.map_or("–".into(), |s| percent(s.auc)),
+                average_precision: scores.map_or("–".into(), |s| percent(s.aupr)),
                 cells: counts
                     .iter()
-                    .map(|&count| ConfusionCell {
+                    .enumerate()
+                    .map(|(place, &count)| ConfusionCell {
                         count,
-                        share: 100 * count / total.max(1),
+                        share: 100 * count / total(place).max(1),
                     })
                     .collect(),
             }
@@ -338,7 +356,8 @@ fn confusions(report: &SuiteReport) -> anyhow::Result<Vec<ConfusionView>> {
         Ok(ConfusionView {
             title: format!("{}, {}, {}", result.dataset, result.model, method_title(&result.method)),
             rows: numbers.confusion.iter().zip(&names).map(row).collect(),
-            classes: names,
+            several: numbers.several,
+            columns,
             reliability: reliability(&numbers.calibration)?,
             ece: percent(numbers.ece),
         })
@@ -361,7 +380,7 @@ fn samples(report: &SuiteReport, folder: &Path) -> Vec<SampleView> {
             image: s.image.clone(),
             truth: s.truth.clone(),
             picture: base64(&jpeg),
-            right: s.ranking.first().is_some_and(|r| r.0 == s.truth),
+            right: s.right,
             ranking: s
                 .ranking
                 .iter()

@@ -16,6 +16,7 @@ use crate::leakage::fingerprint::fingerprint;
 use crate::leakage::lists::{read_list, read_list_with};
 use crate::leakage::{Audit, Listed, audit};
 use crate::protocol::FoldOutcome;
+use crate::truth::Truth;
 
 /// The images of some places with what was left out of them, or why they could not be read.
 type Reading = Result<(Vec<Listed>, Vec<String>), String>;
@@ -187,20 +188,20 @@ fn with_pictures(
     Ok((audit(&train, &test), bad))
 }
 
-/// Folds and labels without the leaked rows, numbered anew.
+/// Folds and groups of the truth without the leaked rows, numbered anew.
 ///
 /// # Errors
 /// A fold with no test row, or with rows of one class alone, is left.
 pub(super) fn without_rows(
     folds: &[FoldOutcome],
-    labels: &[usize],
+    truth: Truth<'_>,
     leaked: impl Fn(usize) -> bool,
 ) -> crate::error::Result<(Vec<FoldOutcome>, Vec<usize>)> {
     let mut kept = Vec::new();
-    let place: Vec<Option<usize>> = (0..labels.len())
+    let place: Vec<Option<usize>> = (0..truth.groups.len())
         .map(|row| {
             (!leaked(row)).then(|| {
-                kept.push(labels[row]);
+                kept.push(truth.groups[row]);
                 kept.len() - 1
             })
         })
@@ -209,7 +210,7 @@ pub(super) fn without_rows(
         .iter()
         .enumerate()
         .map(|(number, fold)| {
-            fold.renumbered(&place, &kept)
+            fold.renumbered(&place, truth.with_groups(&kept))
                 .map_err(|e| crate::error::EvalError::protocol(format!("fold {number}: {e}")))
         })
         .collect::<crate::error::Result<_>>()?;

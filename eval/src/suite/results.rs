@@ -34,6 +34,8 @@ pub struct DatasetInfo {
     pub fold_rows: FoldRows,
     /// Classes in label order.
     pub classes: Vec<ClassInfo>,
+    /// Whether images may have several classes.
+    pub several: bool,
     /// Images that no class of the suite names, by category.
     pub left_out: BTreeMap<String, u64>,
     /// Images that could not be used.
@@ -120,8 +122,10 @@ pub struct Sample {
     pub model: String,
     /// Image name.
     pub image: String,
-    /// Its true class.
+    /// Its true class, or its classes.
     pub truth: String,
+    /// Whether the most probable class is one of them.
+    pub right: bool,
     /// Classes by falling probability.
     pub ranking: Vec<(String, f64)>,
     /// Thumbnail, relative to the report.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use dataset::progress::{Progress, bar};
 
 use super::cache::FeatureCache;
-use super::config::{DatasetConfig, FoldRows, ModelConfig, Suite};
+use super::config::{DatasetConfig, FoldRows, ModelConfig, Several, Suite};
 use super::gather::{Table, Work, embed_set, read_table};
 use super::leaks::{AuditRoom, TrainingLists, without_rows};
 use super::model::FeatureSource;
@@ -19,6 +19,7 @@ use crate::features::Vectors;
 use crate::folds::Amount;
 use crate::protocol::{DEFAULT_LOGIT_SCALE, Inputs, Method, Setting, run as run_protocol};
 use crate::report::{RunReport, distinct_folds, predictions_csv, summarise};
+use crate::truth::Task;
 
 /// Opens a model of the suite on a device; `None` for a model of feature files.
 pub type OpenModel<'a> = &'a dyn Fn(&ModelConfig, &str) -> anyhow::Result<Option<Box<dyn FeatureSource>>>;
@@ -139,8 +140,11 @@ fn dataset_info(config: &DatasetConfig, set: &anyhow::Result<ImageSet>) -> Datas
     let images: &[SetImage] = set.as_ref().map_or(&[], |s| s.images.as_slice());
     let class = |(index, class): (usize, &super::config::ClassConfig)| ClassInfo {
         name: class.name.clone(),
-        images: images.iter().filter(|i| i.class == index && i.in_split).count(),
-        images_all_splits: images.iter().filter(|i| i.class == index).count(),
+        images: images
+            .iter()
+            .filter(|i| i.classes.contains(&index) && i.in_split)
+            .count(),
+        images_all_splits: images.iter().filter(|i| i.classes.contains(&index)).count(),
         prompts: config.prompts(class),
     };
     let classes: Vec<ClassInfo> = config.classes.iter().enumerate().map(class).collect();
@@ -157,6 +161,7 @@ fn dataset_info(config: &DatasetConfig, set: &anyhow::Result<ImageSet>) -> Datas
         modality: config.modality.to_string(),
         split: config.split.clone(),
         fold_rows: config.fold_rows,
+        several: config.several == Several::MultiLabel,
         remarks: odd.collect(),
         classes,
         left_out: set.as_ref().map(|s| s.left_out.clone()).unwrap_or_default(),
@@ -245,9 +250,13 @@ fn evaluate_one(cell: &Cell<'_>, setting: &Setting, report: &mut SuiteReport) ->
     let rows: Vec<usize> = (0..table.images.len())
         .filter(|&r| whole || table.images[r].in_split)
         .collect();
-    let labels: Vec<usize> = rows.iter().map(|&r| table.images[r].class).collect();
+    let labels: Vec<Vec<usize>> = rows.iter().map(|&r| table.images[r].classes.clone()).collect();
+    let several = config.several == Several::MultiLabel;
+    let task = Task::new(&labels, config.classes.len(), several, setting.method);
+    let rows: Vec<usize> = task.rows.iter().map(|&r| rows[r]).collect();
     let paths: Vec<String> = rows.iter().map(|&r| table.images[r].name.clone()).collect();
-    let classes: Vec<String> = config.classes.iter().map(|c| c.name.clone()).collect();
+    let classes: Vec<String> = task.classes.iter().map(|&c| config.classes[c].name.clone()).collect();
+    let texts = table.texts.as_ref().map(|t| t.select(&task.classes));
     let pick = |v: &Vectors| Vectors {
         values: rows
             .iter()
@@ -268,9 +277,9 @@ fn evaluate_one(cell: &Cell<'_>, setting: &Setting, report: &mut SuiteReport) ->
         projected = Some(pick(vectors).to_rows());
     }
     let inputs = Inputs {
-        labels: &labels,
+        truth: task.truth(),
         classes: &classes,
-        texts: table.texts.as_ref(),
+        texts: texts.as_ref(),
         projected: projected.as_ref(),
         features: features.as_ref(),
     };
@@ -309,9 +318,10 @@ fn evaluate_one(cell: &Cell<'_>, setting: &Setting, report: &mut SuiteReport) ->
         Ok(summarise(&inputs, setting, &folds, cell.suite.bootstrap)),
     )];
     if !cell.leaked.is_empty() {
-        let clean = without_rows(&folds, &labels, |row| cell.leaked.contains(&rows[row])).map(|(folds, labels)| {
+        let held = |row: usize| cell.leaked.contains(&rows[row]);
+        let clean = without_rows(&folds, task.truth(), held).map(|(folds, groups)| {
             let inputs = Inputs {
-                labels: &labels,
+                truth: task.truth().with_groups(&groups),
                 ..inputs
             };
             summarise(&inputs, setting, &folds, cell.suite.bootstrap)

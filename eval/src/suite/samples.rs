@@ -10,6 +10,7 @@ use super::gather::Work;
 use super::results::{Sample, SuiteReport};
 use super::sources::{ImageSet, read_images};
 use crate::protocol::{FoldOutcome, Inputs};
+use crate::truth::joined;
 
 /// Sample images per class in the report.
 const SAMPLES_PER_CLASS: usize = 2;
@@ -27,12 +28,14 @@ pub(super) fn remember_samples(
 ) {
     let mut order: Vec<usize> = (0..fold.test.len()).collect();
     order.sort_by(|&a, &b| dataset::fs::natural_cmp(&paths[fold.test[a]], &paths[fold.test[b]]));
-    for (class, name) in inputs.classes.iter().enumerate() {
-        for &i in order
-            .iter()
-            .filter(|&&i| inputs.labels[fold.test[i]] == class)
-            .take(SAMPLES_PER_CLASS)
-        {
+    let mut chosen = BTreeSet::new();
+    for class in 0..inputs.classes.len() {
+        let own = order.iter().filter(|&&i| inputs.truth.has(fold.test[i], class));
+        for &i in own.take(SAMPLES_PER_CLASS) {
+            // an image of several classes is shown once
+            if !chosen.insert(i) {
+                continue;
+            }
             let mut ranking: Vec<(String, f64)> = inputs
                 .classes
                 .iter()
@@ -41,11 +44,15 @@ pub(super) fn remember_samples(
                 .collect();
             ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
             let image = paths[fold.test[i]].clone();
+            let own = inputs.truth.classes(fold.test[i]);
             report.samples.push(Sample {
                 dataset: config.name.clone(),
                 model: model.name.clone(),
                 image,
-                truth: name.clone(),
+                truth: joined(inputs.classes, &own),
+                right: ranking
+                    .first()
+                    .is_some_and(|r| own.iter().any(|&c| inputs.classes[c] == r.0)),
                 ranking,
                 thumbnail: String::new(),
             });

@@ -10,14 +10,15 @@ use dataset::read::{Columns, Dataset};
 use serde::{Deserialize, Serialize};
 
 use super::config::{ClassConfig, DatasetConfig, Several, plain_name};
+use crate::truth::AND;
 
 /// One labelled image of a data set.
 #[derive(Debug, Clone)]
 pub struct SetImage {
     /// Name in predictions: its path in the set.
     pub name: String,
-    /// Class index in the order of the suite.
-    pub class: usize,
+    /// Class indices in the order of the suite, rising: one, or several where the set says that images may have them.
+    pub classes: Vec<usize>,
     /// Hash of its bytes.
     pub sha256: String,
     /// Whether it belongs to the split that is scored.
@@ -98,7 +99,7 @@ pub fn list(config: &DatasetConfig, index: &mut HashIndex, files_read: &mut u64)
         ),
     };
     for (class, with) in config.classes.iter().enumerate() {
-        if !set.images.iter().any(|i| i.class == class && i.in_split) {
+        if !set.images.iter().any(|i| i.classes.contains(&class) && i.in_split) {
             let split = config
                 .split
                 .as_ref()
@@ -121,26 +122,39 @@ fn absent(config: &DatasetConfig, place: &Path) -> anyhow::Error {
     anyhow::anyhow!("dataset '{}': folder {} is absent{hint}", config.name, place.display())
 }
 
-/// Class of an image with these categories, `None` when no class names one of them; an error text when several classes
-/// do and the set leaves such images out.
-fn class_of(config: &DatasetConfig, categories: &[String]) -> Result<Option<usize>, String> {
-    let class_named = |category: &String| {
+/// Classes of an image with these categories, rising: none when no class names one of them, several only where the set
+/// wants them all; an error text when several classes name one and the set leaves such images out.
+fn classes_of(config: &DatasetConfig, categories: &[String]) -> Result<Vec<usize>, String> {
+    let class_named = |category: &str| -> Vec<usize> {
         let category = plain_name(category);
-        let named = move |c: &ClassConfig| c.match_names().iter().any(|m| plain_name(m) == category);
-        (0..config.classes.len()).filter(move |&c| named(&config.classes[c]))
+        let named = |c: &ClassConfig| c.match_names().iter().any(|m| plain_name(m) == category);
+        (0..config.classes.len())
+            .filter(|&c| named(&config.classes[c]))
+            .collect()
     };
-    let mut found: Vec<usize> = categories.iter().flat_map(class_named).collect();
+    // a category that is no class may name several, as "uveitis,retinal vein occlusion" in the list of AngioReport
+    let named = |category: &String| match class_named(category) {
+        none if none.is_empty() && config.several != Several::LeaveOut => {
+            let parts = category.split(',').flat_map(|part| part.split(AND));
+            parts.flat_map(class_named).collect()
+        }
+        found => found,
+    };
+    let mut found: Vec<usize> = categories.iter().flat_map(named).collect();
     let first = found.first().copied();
     found.sort_unstable();
     found.dedup();
     if found.len() > 1 && config.several == Several::LeaveOut {
         return Err(format!(
-            "categories {categories:?} belong to {} classes of the suite; several = \"first\" counts such an image for \
-             the first of them",
+            "categories {categories:?} belong to {} classes of the suite; several = \"multi-label\" counts such an image \
+             for all of them, several = \"first\" for the first",
             found.len()
         ));
     }
-    Ok(first)
+    Ok(match config.several {
+        Several::MultiLabel => found,
+        Several::First | Several::LeaveOut => first.into_iter().collect(),
+    })
 }
 
 fn list_folder(config: &DatasetConfig, folder: &Path) -> anyhow::Result<ImageSet> {
@@ -161,17 +175,17 @@ fn list_folder(config: &DatasetConfig, folder: &Path) -> anyhow::Result<ImageSet
     let mut splits = BTreeSet::new();
     for record in dataset.labels(Some(name), Columns::WithoutImageBytes)? {
         let record = record?;
-        match class_of(config, &record.categories) {
-            Ok(Some(class)) => {
+        match classes_of(config, &record.categories) {
+            Ok(classes) if !classes.is_empty() => {
                 let in_split = config.split.as_ref().is_none_or(|s| *s == record.split);
                 set.images.push(SetImage {
                     name: record.image.path,
-                    class,
+                    classes,
                     sha256: record.image_sha256,
                     in_split,
                 });
             }
-            Ok(None) => *set.left_out.entry(record.categories.join(" + ")).or_default() += 1,
+            Ok(_) => *set.left_out.entry(record.categories.join(AND)).or_default() += 1,
             Err(reason) => set.rejected.push(Rejected {
                 image: record.image.path,
                 reason,
@@ -198,19 +212,19 @@ fn list_tree(
         return Err(absent(config, tree));
     }
     let mut set = ImageSet::default();
-    let mut found: Vec<(usize, PathBuf, String)> = Vec::new(); // class, file, name
+    let mut found: Vec<(Vec<usize>, PathBuf, String)> = Vec::new(); // classes, file, name
     for folder in dataset::fs::list_sorted(tree)?.into_iter().filter(|p| p.is_dir()) {
         let category = folder
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
         let files = image_files(&folder)?;
-        match class_of(config, std::slice::from_ref(&category)) {
-            Ok(Some(class)) => found.extend(files.into_iter().map(|f| {
+        match classes_of(config, std::slice::from_ref(&category)) {
+            Ok(classes) if !classes.is_empty() => found.extend(files.into_iter().map(|f| {
                 let name = f.strip_prefix(tree).unwrap_or(&f).to_string_lossy().replace('\\', "/");
-                (class, f, name)
+                (classes.clone(), f, name)
             })),
-            Ok(None) => *set.left_out.entry(category).or_default() += files.len() as u64,
+            Ok(_) => *set.left_out.entry(category).or_default() += files.len() as u64,
             Err(reason) => set.rejected.push(Rejected {
                 image: category,
                 reason,
@@ -218,11 +232,11 @@ fn list_tree(
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| dataset::fs::natural_cmp(&a.2, &b.2)));
-    for (class, file, name) in found {
+    for (classes, file, name) in found {
         match index.hash(format!("{}/{name}", config.name), &file, files_read) {
             Ok(sha256) => set.images.push(SetImage {
                 name,
-                class,
+                classes,
                 sha256,
                 in_split: true,
             }),
@@ -232,7 +246,51 @@ fn list_tree(
             }),
         }
     }
+    join_copies(config, &mut set);
     Ok(set)
+}
+
+/// Joins files of the same bytes in folders of different classes: one image of several classes, which counts for all of
+/// them, for the first, or is rejected. Copies within a class stay as they are.
+fn join_copies(config: &DatasetConfig, set: &mut ImageSet) {
+    let mut seen: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, image) in set.images.iter().enumerate() {
+        seen.entry(&image.sha256).or_default().push(place);
+    }
+    let differ = |places: &&Vec<usize>| {
+        places
+            .iter()
+            .any(|&p| set.images[p].classes != set.images[places[0]].classes)
+    };
+    let split: Vec<Vec<usize>> = seen.values().filter(differ).cloned().collect();
+    let mut gone = BTreeSet::new();
+    for places in split {
+        let names: Vec<&str> = places.iter().map(|&p| set.images[p].name.as_str()).collect();
+        let names = names.join(", ");
+        match config.several {
+            Several::LeaveOut => {
+                set.rejected.push(Rejected {
+                    image: names,
+                    reason:
+                        "the same bytes lie in folders of different classes; several = \"multi-label\" counts such an \
+                             image for all of them, several = \"first\" for the first"
+                            .into(),
+                });
+                gone.extend(places);
+            }
+            Several::First => gone.extend(places.into_iter().skip(1)),
+            Several::MultiLabel => {
+                let all: BTreeSet<usize> = places.iter().flat_map(|&p| set.images[p].classes.clone()).collect();
+                set.images[places[0]].classes = all.into_iter().collect();
+                gone.extend(places.into_iter().skip(1));
+            }
+        }
+    }
+    let mut place = 0;
+    set.images.retain(|_| {
+        place += 1;
+        !gone.contains(&(place - 1))
+    });
 }
 
 fn image_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -295,17 +353,75 @@ mod tests {
         };
         let categories = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
         let (strict, first) = (config(""), config("several = \"first\""));
+        let all = config("several = \"multi-label\"");
         for (names, left_out, counted) in [
-            (&["Uveitis"][..], Some(0), Some(0)),
-            (&["scar", "brvo"], Some(1), Some(1)),
-            (&["RVO", "BRVO"], Some(1), Some(1)),
-            (&["scar"], None, None),
+            (&["Uveitis"][..], vec![0], vec![0]),
+            (&["scar", "brvo"], vec![1], vec![1]),
+            (&["RVO", "BRVO"], vec![1], vec![1]),
+            (&["scar"], vec![], vec![]),
         ] {
-            assert_eq!(class_of(&strict, &categories(names)), Ok(left_out), "{names:?}");
-            assert_eq!(class_of(&first, &categories(names)), Ok(counted), "{names:?}");
+            assert_eq!(classes_of(&strict, &categories(names)), Ok(left_out), "{names:?}");
+            assert_eq!(classes_of(&first, &categories(names)), Ok(counted.clone()), "{names:?}");
+            assert_eq!(classes_of(&all, &categories(names)), Ok(counted), "{names:?}");
         }
         let both = categories(&["scar", "BRVO", "uveitis"]);
-        assert!(class_of(&strict, &both).unwrap_err().contains("2 classes"));
-        assert_eq!(class_of(&first, &both), Ok(Some(1)));
+        assert!(classes_of(&strict, &both).unwrap_err().contains("2 classes"));
+        assert_eq!(classes_of(&first, &both), Ok(vec![1]));
+        assert_eq!(classes_of(&all, &both), Ok(vec![0, 1]));
+        // one category that joins two classes
+        let joined = categories(&["brvo, Uveitis"]);
+        assert_eq!(classes_of(&strict, &joined), Ok(vec![]));
+        assert_eq!(classes_of(&first, &joined), Ok(vec![1]));
+        assert_eq!(classes_of(&all, &joined), Ok(vec![0, 1]));
+    }
+
+    #[test]
+    fn copies_in_folders_of_different_classes_are_one_image() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, bytes) in [
+            ("uveitis/a.png", "1"),
+            ("uveitis/b.png", "2"),
+            ("uveitis/b again.png", "2"),
+            ("occlusion/c.png", "1"),
+            ("occlusion/d.png", "3"),
+            ("occlusion,uveitis/e.png", "4"),
+        ] {
+            let file = folder.path().join(place);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+        let told = |several: &str| {
+            let config: DatasetConfig = toml::from_str(&format!(
+                "name = \"A\"\nmodality = \"FFA\"\ntree = {:?}\nseveral = \"{several}\"\n\
+                 [[class]]\nname = \"uveitis\"\n[[class]]\nname = \"occlusion\"\n",
+                folder.path()
+            ))
+            .unwrap();
+            let set = list(&config, &mut HashIndex::default(), &mut 0).unwrap();
+            let images: Vec<(String, Vec<usize>)> = set.images.into_iter().map(|i| (i.name, i.classes)).collect();
+            let rejected: Vec<String> = set.rejected.into_iter().map(|r| r.image).collect();
+            (images, rejected, set.left_out.len())
+        };
+        let image = |name: &str, classes: &[usize]| (name.to_string(), classes.to_vec());
+        let twice = [image("uveitis/b again.png", &[0]), image("uveitis/b.png", &[0])];
+        let (images, rejected, left_out) = told("leave-out");
+        assert_eq!(images, [&twice[..], &[image("occlusion/d.png", &[1])]].concat());
+        assert_eq!(
+            (rejected, left_out),
+            (vec!["uveitis/a.png, occlusion/c.png".to_string()], 1)
+        );
+        let (images, rejected, left_out) = told("multi-label");
+        let expected = [
+            &[image("uveitis/a.png", &[0, 1])],
+            &twice[..],
+            &[
+                image("occlusion,uveitis/e.png", &[0, 1]),
+                image("occlusion/d.png", &[1]),
+            ],
+        ];
+        assert_eq!((images, rejected, left_out), (expected.concat(), vec![], 0));
+        let (images, ..) = told("first");
+        assert_eq!(images[0], image("uveitis/a.png", &[0]));
+        assert!(images.contains(&image("occlusion,uveitis/e.png", &[1])) && images.len() == 5);
     }
 }

@@ -283,7 +283,7 @@ fn metric_rows(
         [
             text(of.map(|r| r.chance)),
             text(of.map(|_| 0.5)),
-            text(of.map(prevalence)),
+            text(of.map(|r| r.chance_aupr)),
             Cell::default(),
         ]
     });
@@ -296,11 +296,6 @@ fn metric_rows(
         },
     );
     Some(rows)
-}
-
-/// AUPR of guessing: mean share of the classes, which is one over their number.
-fn prevalence(report: &RunReport) -> f64 {
-    1.0 / report.classes.len() as f64
 }
 
 fn metric_headers(sets: &[&DatasetInfo]) -> Vec<Vec<(String, usize)>> {
@@ -339,7 +334,10 @@ fn zero_shot(report: &SuiteReport, printed: &Printed, modality: &str, sets: &[&D
         .collect();
     Some(Table {
         title: title(format!("Zero-shot classification, {modality}"), ids),
-        note: "Percent. All images of the scored split; every class vector is the mean of its prompts.".into(),
+        note: format!(
+            "Percent. All images of the scored split; every class vector is the mean of its prompts.{}",
+            several_note(sets)
+        ),
         headers: metric_headers(sets),
         rows,
     })
@@ -431,8 +429,13 @@ fn few_shot(report: &SuiteReport, printed: &Printed, modality: &str, set: &Datas
     Some(Table {
         title: title(format!("Few-shot classification, {modality}: {}", set.name), ids),
         note: format!(
-            "Percent, mean of {} runs; 20 % of each class is tested. AVG is the mean of all cells of the row.",
-            report.folds
+            "Percent, mean of {} runs; 20 % of each class is tested. AVG is the mean of all cells of the row.{}",
+            report.folds,
+            if set.several {
+                " Images of exactly one class and classes that have such images."
+            } else {
+                ""
+            }
         ),
         headers: vec![names, counts, metrics],
         rows,
@@ -483,13 +486,27 @@ fn linear_probe(report: &SuiteReport, printed: &Printed, modality: &str, sets: &
     Some(Table {
         title: format!("Linear probe, {modality}{figure}"),
         note: format!(
-            "Percent, mean of {} runs; {} of each class train a logistic regression on raw image features.",
+            "Percent, mean of {} runs; {} of each class train a logistic regression on raw image features.{}",
             report.folds,
-            shots.as_str().unwrap_or("a fixed number")
+            shots.as_str().unwrap_or("a fixed number"),
+            several_note(sets)
         ),
         headers: metric_headers(sets),
         rows,
     })
+}
+
+/// What ACC and chance mean for data sets whose images may have several classes.
+fn several_note(sets: &[&DatasetInfo]) -> String {
+    let names: Vec<&str> = sets.iter().filter(|s| s.several).map(|s| s.name.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        " {}: images may have several classes; ACC is the mean share of right answers, yes or no at a probability of 0.5, \
+         and chance the answer that names no class.",
+        names.join(", ")
+    )
 }
 
 /// A table as GitHub Markdown; header lines are joined into one.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Builder, Int64Array, ListBuilder, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float32Builder, Int64Array, Int64Builder, ListBuilder, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -75,8 +75,22 @@ pub fn write_images(path: &Path, set: &FeatureSet) {
 }
 
 pub fn write_named_images(path: &Path, set: &FeatureSet, names: &[String]) {
+    write_labelled(path, set, names, Arc::new(Int64Array::from(set.labels.clone())));
+}
+
+/// Images with any number of labels each, stored as lists.
+pub fn write_several(path: &Path, set: &FeatureSet, labels: &[Vec<i64>]) {
+    let mut builder = ListBuilder::new(Int64Builder::new());
+    for own in labels {
+        builder.values().append_slice(own);
+        builder.append(true);
+    }
+    let names: Vec<String> = (0..labels.len()).map(|i| format!("img_{i}.png")).collect();
+    write_labelled(path, set, &names, Arc::new(builder.finish()));
+}
+
+fn write_labelled(path: &Path, set: &FeatureSet, names: &[String], labels: ArrayRef) {
     let names = StringArray::from_iter_values(names);
-    let labels = Arc::new(Int64Array::from(set.labels.clone())) as ArrayRef;
     write(
         path,
         vec![
