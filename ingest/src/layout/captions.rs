@@ -268,7 +268,7 @@ fn beginnings(lines: &[OcrLine]) -> Vec<bool> {
             .ends_with(['.', '。', '．', '!', '?', '！', '？', ';', '；', ':', '：']);
         let full = right - before.bbox[2] <= 3 * (before.bbox[3] - before.bbox[1]);
         let one_script = before.text.chars().any(is_han) == line.text.chars().any(is_han);
-        !ended && full && one_script
+        !ended && full && one_script && !before.text.is_empty()
     };
     (0..lines.len())
         .map(|i| i == 0 || !goes_on(&lines[i - 1], &lines[i]))

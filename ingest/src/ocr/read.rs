@@ -54,13 +54,13 @@ pub fn read_region(
     languages: Option<Languages>,
 ) -> Result<RegionText, OcrError> {
     let mut found = read_lines(engine, page, rect, lines, languages)?;
-    if found.len() < lines.len() {
-        add_missed(engine, page, lines, &mut found)?;
-    }
+    add_missed(engine, page, lines, &mut found)?;
     Ok(RegionText::new(found))
 }
 
-/// Now and then the engine passes over a line of a block; it is read by itself.
+/// Now and then the engine passes over a line of a block; it is read by itself. A
+/// line of some length that cannot be read at all stays as one without text and
+/// confidence, so that the loss is seen.
 fn add_missed(
     engine: &mut dyn OcrEngine,
     page: &GrayImage,
@@ -68,16 +68,29 @@ fn add_missed(
     found: &mut Vec<OcrLine>,
 ) -> Result<(), OcrError> {
     for line in lines {
-        let is_read = |l: &OcrLine| l.bbox[1] <= line.center_y() && line.center_y() < l.bbox[3];
+        // By the middles: a box may reach over the line below it.
+        let is_read = |l: &OcrLine| {
+            let own = l.rect();
+            10 * (own.center_y() - line.center_y()).abs() <= 6 * line.height().max(own.height())
+        };
         if line.width() < line.height() || found.iter().any(is_read) {
             continue;
         }
-        if let Some(own) = read_line(engine, page, &line.grown(2))?.1
-            && own.text.chars().filter(|c| c.is_alphanumeric()).count() >= 2
-        {
-            let place = found.iter().position(|l| l.bbox[1] > line.y0).unwrap_or(found.len());
-            found.insert(place, own);
-        }
+        let own = read_line(engine, page, &line.grown(2))?.1;
+        let legible = |l: &OcrLine| l.text.chars().filter(|c| c.is_alphanumeric()).count() >= 2;
+        let own = match own.filter(legible) {
+            Some(own) => own,
+            None if line.width() >= 3 * line.height() => OcrLine {
+                text: String::new(),
+                raw: None,
+                bbox: line.to_array(),
+                confidence: 0.0,
+                words: Vec::new(),
+            },
+            None => continue,
+        };
+        let place = found.iter().position(|l| l.bbox[1] > line.y0).unwrap_or(found.len());
+        found.insert(place, own);
     }
     Ok(())
 }
@@ -378,6 +391,28 @@ mod tests {
             text.running_text(),
             "FIGURE 2-1. Drusen of the macula at the posterior pole and a round hemorrhage"
         );
+    }
+
+    #[test]
+    fn a_line_that_nothing_reads_is_seen_to_be_lost() {
+        let mut engine = ReplayEngine::new(|_, _, mode| {
+            let lines = match mode {
+                Mode::Line => Vec::new(),
+                _ => vec![line("FIGURE 2-1. Drusen of the macula", [12, 12, 300, 40], 0.95)],
+            };
+            Some(OcrText { lines })
+        });
+        let rows: Vec<Rect> = [10, 50].map(|y| Rect::new(10, y, 390, y + 30)).to_vec();
+        let text = read_region(
+            &mut engine,
+            &page(),
+            &Rect::new(10, 10, 390, 80),
+            &rows,
+            Some(Languages::English),
+        )
+        .unwrap();
+        let read: Vec<(&str, f32)> = text.lines.iter().map(|l| (l.text.as_str(), l.confidence)).collect();
+        assert_eq!(read, [("FIGURE 2-1. Drusen of the macula", 0.95), ("", 0.0)]);
     }
 
     #[test]

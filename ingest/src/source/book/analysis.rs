@@ -126,13 +126,14 @@ fn without_rim(picture: &RgbImage) -> RgbImage {
     imageops::crop_imm(picture, dx, dy, width - 2 * dx, height - 2 * dy).to_image()
 }
 
-/// Confidence of the least sure line that has some length, 1 without one.
+/// Confidence of the least sure line that has some length, 1 without one. A line
+/// without text is one that could not be read.
 fn worst_line(lines: &[OcrLine]) -> f32 {
     /// Shorter lines tell nothing.
     const LEAST_CHARS: usize = 6;
     lines
         .iter()
-        .filter(|l| l.text.chars().filter(|c| !c.is_whitespace()).count() >= LEAST_CHARS)
+        .filter(|l| l.text.is_empty() || l.text.chars().filter(|c| !c.is_whitespace()).count() >= LEAST_CHARS)
         .map(|l| l.confidence)
         .fold(1.0, f32::min)
 }
