@@ -373,6 +373,21 @@ mod tests {
         for term in &glossary.terms {
             assert_eq!(glossary.named(&term.en[0]).map(|t| &t.en[0]), Some(&term.en[0]));
         }
+        let mut names: Vec<String> = Vec::new();
+        for term in &glossary.terms {
+            names.extend(term.en.iter().chain(&term.zh).map(|n| n.to_lowercase()));
+        }
+        // Abbreviations that Chinese texts use as they are stand in both lists of one term.
+        let twice = |n: &String| {
+            glossary
+                .terms
+                .iter()
+                .filter(|t| t.en.iter().chain(&t.zh).any(|m| m.to_lowercase() == *n))
+                .count()
+                > 1
+        };
+        let doubtful: Vec<&String> = names.iter().filter(|n| twice(n)).collect();
+        assert!(doubtful.is_empty(), "a name of two terms: {doubtful:?}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct DenArgs {
     #[arg(long)]
     keep_collages: bool,
     /// Which method judges
-    #[arg(long, value_enum, default_value_t = Method::Tree)]
+    #[arg(long, value_enum, default_value_t = Method::Measures)]
     method: Method,
     /// Modality statistics made by `ingest modality-fit`; without it the built-in ones
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! `ingest modality` and `ingest modality-fit`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::images::for_each_image;
+use crate::modality::check::leave_one_collection_out;
 use crate::modality::histogram::hsv_histogram;
 use crate::modality::{ModalityModel, Sample, Verdict, fit, sample};
 use crate::page::open_page;
@@ -18,8 +20,8 @@ use crate::parallel::map_ordered;
 /// Which way to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// Four questions on colour and shape measures
-    Tree,
+    /// Measures of the colour histogram and of shape, weighed by a regression
+    Measures,
     /// The paper's K-means on HSV histograms and distances to reference histograms
     Kmeans,
 }
@@ -41,7 +43,7 @@ pub struct ModalityArgs {
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Which method judges
-    #[arg(long, value_enum, default_value_t = Method::Tree)]
+    #[arg(long, value_enum, default_value_t = Method::Measures)]
     method: Method,
     /// Images worked on at the same time; 0 takes one per core
     #[arg(long, default_value_t = 1)]
@@ -52,12 +54,14 @@ pub struct ModalityArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 DIR holds folders CFP, FFA, OCT and OTHER. The manifest is a CSV with the columns
-`file` (path below DIR, or below the manifest's folder) and `source`; images of one
-source are left out together when the result is checked. The checked accuracy goes
-to stdout as JSON, the statistics (no pictures) to FILE.
+`file` (path below DIR) and `source`; the images of one source and modality are one
+collection. Each collection is judged by what the others taught: accuracy, macro-F1 and
+calibration go to stdout as JSON, the statistics (no pictures) to FILE. The same images
+give the same bytes.
 
-Example:
-  ingest modality-fit --images panels/ --manifest panels/manifest.csv --out modality.json")]
+Examples:
+  ingest modality-fit --images panels/ --out modality.json
+  ingest modality-fit --images panels/ --images clinic/ --other pages/ --out modality.json")]
 pub struct ModalityFitArgs {
     /// Folder with the labelled images; may be given several times
     #[arg(long, required = true, value_name = "DIR")]
@@ -65,6 +69,10 @@ pub struct ModalityFitArgs {
     /// CSV with columns `file` and `source`, in the order of the folders; default DIR/manifest.csv
     #[arg(long, value_name = "FILE")]
     manifest: Vec<PathBuf>,
+    /// Folder with pictures that are none of the three, such as pages, charts and photographs of things; DIR/manifest.csv
+    /// names their sources, else each folder below it is one. May be given several times
+    #[arg(long, value_name = "DIR")]
+    other: Vec<PathBuf>,
     /// Where the statistics go
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -89,7 +97,7 @@ pub fn run(arguments: &ModalityArgs) -> anyhow::Result<Outcome> {
         |(), path| {
             let page = open_page(path)?;
             let verdict = match arguments.method {
-                Method::Tree => model.classify(&page.image),
+                Method::Measures => model.classify(&page.image),
                 Method::Kmeans => model.kmeans.classify(&hsv_histogram(&page.image)),
             };
             Ok(line(path, &verdict))
@@ -113,17 +121,28 @@ fn line(path: &Path, verdict: &Verdict) -> String {
 
 /// Runs `ingest modality-fit`.
 pub fn run_fit(arguments: &ModalityFitArgs) -> anyhow::Result<Outcome> {
+    if arguments.manifest.len() > arguments.images.len() {
+        bail!(
+            "--manifest is given {} times, --images {} times; each manifest belongs to one folder",
+            arguments.manifest.len(),
+            arguments.images.len()
+        );
+    }
     let mut inputs: Vec<(PathBuf, Modality, String)> = Vec::new();
     for (index, folder) in arguments.images.iter().enumerate() {
-        let manifest = arguments
-            .manifest
-            .get(index)
-            .cloned()
-            .unwrap_or_else(|| folder.join("manifest.csv"));
+        let manifest = arguments.manifest.get(index).cloned();
+        let manifest = manifest.unwrap_or_else(|| folder.join("manifest.csv"));
         inputs.extend(labelled_images(folder, &manifest)?);
     }
     if inputs.is_empty() {
         bail!("no images in folders named CFP, FFA, OCT or OTHER; check --images");
+    }
+    for folder in &arguments.other {
+        let found = other_images(folder)?;
+        if found.is_empty() {
+            bail!("{}: no images in it; check --other", folder.display());
+        }
+        inputs.extend(found);
     }
     let mut samples: Vec<Sample> = Vec::new();
     let mut rejected = 0;
@@ -143,22 +162,94 @@ pub fn run_fit(arguments: &ModalityFitArgs) -> anyhow::Result<Outcome> {
             Ok(())
         },
     )?;
+    let missing: Vec<&str> = Modality::ALL
+        .iter()
+        .filter(|m| !samples.iter().any(|s| s.modality == **m))
+        .map(|m| m.as_str())
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "no readable image of {}; statistics need all of CFP, FFA, OCT and OTHER (charts, pages, drawings)",
+            missing.join(", ")
+        );
+    }
     let model = fit(&samples, arguments.seed);
-    let text = serde_json::to_string_pretty(&model)? + "\n";
-    dataset::fs::write_atomic(&arguments.out, text.as_bytes())?;
-    println!("{}", check(&samples, arguments.seed));
+    dataset::fs::write_atomic(&arguments.out, readable(&model)?.as_bytes())?;
+    println!(
+        "{}",
+        leave_one_collection_out(&samples, arguments.seed, arguments.jobs)?
+    );
     Ok(Outcome::from_rejected(rejected))
 }
 
 /// Images in the folders CFP, FFA, OCT, OTHER (any case) with the source that the manifest names.
 fn labelled_images(folder: &Path, manifest: &Path) -> anyhow::Result<Vec<(PathBuf, Modality, String)>> {
+    let sources = sources(manifest)?;
+    let mut out = Vec::new();
+    for (path, below) in files(folder)? {
+        let Some(modality) = below.split('/').next().and_then(|d| d.parse::<Modality>().ok()) else {
+            continue;
+        };
+        let Some(source) = sources.get(&below) else {
+            bail!(
+                "{}: {below} is not listed in {}; every image needs a source",
+                folder.display(),
+                manifest.display()
+            );
+        };
+        out.push((path, modality, source.clone()));
+    }
+    Ok(out)
+}
+
+/// Images anywhere below `folder`; files that are none by their first bytes are passed over.
+fn other_images(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Modality, String)>> {
+    let manifest = folder.join("manifest.csv");
+    let sources = if manifest.exists() {
+        sources(&manifest)?
+    } else {
+        HashMap::new()
+    };
+    let mut out = Vec::new();
+    for (path, below) in files(folder)? {
+        let mut start = Vec::new();
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(64).read_to_end(&mut start))
+            .with_context(|| path.display().to_string())?;
+        if image::guess_format(&start).is_err() {
+            continue;
+        }
+        let place = below.rsplit_once('/').map_or(".", |(parents, _)| parents);
+        let source = sources.get(&below).cloned().unwrap_or_else(|| place.to_owned());
+        out.push((path, Modality::Other, source));
+    }
+    Ok(out)
+}
+
+/// Files below `folder` in natural order, each with its path below it.
+fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut out = Vec::new();
+    for entry in walkdir::WalkDir::new(folder)
+        .sort_by(|a, b| dataset::fs::natural_cmp(&a.file_name().to_string_lossy(), &b.file_name().to_string_lossy()))
+    {
+        let entry = entry.with_context(|| format!("{}: cannot list", folder.display()))?;
+        if entry.file_type().is_file() {
+            let below = entry.path().strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
+            out.push((entry.path().to_owned(), below));
+        }
+    }
+    Ok(out)
+}
+
+/// The columns `file` and `source` of a manifest.
+fn sources(manifest: &Path) -> anyhow::Result<HashMap<String, String>> {
     let mut reader = csv::Reader::from_path(manifest)
         .with_context(|| format!("{}: cannot read the manifest", manifest.display()))?;
     let header = reader.headers()?.clone();
     let column = |name: &str| {
         header
             .iter()
-            .position(|h| h == name)
+            .position(|h| h.trim_start_matches('\u{feff}') == name)
             .with_context(|| format!("{}: no column `{name}`", manifest.display()))
     };
     let (file, source) = (column("file")?, column("source")?);
@@ -170,88 +261,46 @@ fn labelled_images(folder: &Path, manifest: &Path) -> anyhow::Result<Vec<(PathBu
             row.get(source).unwrap_or_default().to_owned(),
         );
     }
-    let mut out = Vec::new();
-    for entry in walkdir::WalkDir::new(folder)
-        .sort_by(|a, b| dataset::fs::natural_cmp(&a.file_name().to_string_lossy(), &b.file_name().to_string_lossy()))
-    {
-        let entry = entry.with_context(|| format!("{}: cannot list", folder.display()))?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let below = entry.path().strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
-        let Some(modality) = below.split('/').next().and_then(|d| d.parse::<Modality>().ok()) else {
-            continue;
-        };
-        let Some(source) = sources.get(&below) else {
-            bail!(
-                "{}: {below} is not listed in {}; every image needs a source",
-                folder.display(),
-                manifest.display()
-            );
-        };
-        out.push((entry.path().to_owned(), modality, source.clone()));
-    }
-    Ok(out)
+    Ok(sources)
 }
 
-/// Accuracy when each collection is judged by what the others taught. A collection
-/// is a source's images of one modality. `other_looks` judges them on yellowed paper, faded and so on.
-fn check(samples: &[Sample], seed: u64) -> serde_json::Value {
-    let groups: BTreeSet<(String, Modality)> = samples.iter().map(|s| (s.source.clone(), s.modality)).collect();
-    let mut tables = serde_json::Map::new();
-    for method in ["tree", "kmeans"] {
-        let mut confusion: BTreeMap<(Modality, Modality), usize> = BTreeMap::new();
-        let mut by_group = serde_json::Map::new();
-        let mut unlearnt = Vec::new();
-        let mut looks = (0usize, 0usize); // right, all
-        for (source, modality) in &groups {
-            let out = |s: &Sample| s.source == *source && s.modality == *modality;
-            let rest: Vec<Sample> = samples.iter().filter(|s| !out(s)).cloned().collect();
-            if !rest.iter().any(|s| s.modality == *modality) {
-                // No other collection shows this modality: nothing to learn it from.
-                unlearnt.push(format!("{modality} {source}"));
-                continue;
-            }
-            let model = fit(&rest, seed);
-            let (mut right, mut all) = (0usize, 0usize);
-            for (s, look) in samples
-                .iter()
-                .filter(|s| out(s))
-                .flat_map(|s| s.look_measures.iter().map(move |l| (s, l)))
-            {
-                if method == "tree" {
-                    looks.0 += usize::from(model.tree.classify(look).modality == s.modality);
-                    looks.1 += 1;
-                }
-            }
-            for s in samples.iter().filter(|s| out(s)) {
-                let verdict = if method == "tree" {
-                    model.tree.classify(&s.measures)
-                } else {
-                    model.kmeans.classify(&s.histogram)
-                };
-                *confusion.entry((s.modality, verdict.modality)).or_default() += 1;
-                right += usize::from(verdict.modality == s.modality);
-                all += 1;
-            }
-            by_group.insert(
-                format!("{modality} {source}"),
-                json!({"images": all, "accuracy": right as f64 / all.max(1) as f64}),
-            );
-        }
-        let total: usize = confusion.values().sum();
-        let right: usize = confusion.iter().filter(|((a, b), _)| a == b).map(|(_, n)| n).sum();
-        tables.insert(
-            method.to_owned(),
-            json!({
-                "images": total,
-                "accuracy": right as f64 / total.max(1) as f64,
-                "other_looks": (looks.1 > 0).then(|| json!({"images": looks.1, "accuracy": looks.0 as f64 / looks.1 as f64})),
-                "collections": by_group,
-                "confusion": confusion.iter().map(|((a, b), n)| (format!("{a}->{b}"), json!(n))).collect::<serde_json::Map<_, _>>(),
-                "only_collection_of_its_modality": unlearnt,
-            }),
-        );
+/// The model as JSON, an entry a line: lists of numbers stay on one.
+fn readable(model: &ModalityModel) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, ListsInLine::default());
+    serde::Serialize::serialize(model, &mut writer)?;
+    bytes.push(b'\n');
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// Objects over several lines, arrays on one.
+#[derive(Default)]
+struct ListsInLine {
+    objects: serde_json::ser::PrettyFormatter<'static>,
+}
+
+impl serde_json::ser::Formatter for ListsInLine {
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.objects.begin_object(writer)
     }
-    json!({"images": samples.len(), "leave_one_collection_out": tables})
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.objects.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        self.objects.begin_object_key(writer, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.objects.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.objects.end_object_value(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
 }

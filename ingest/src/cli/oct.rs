@@ -11,7 +11,8 @@ use crate::source::oct::{OctOptions, ingest_oct};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each assessor's list is a CSV file with the columns image, patient, findings and optional diagnosable (yes, no);
-findings are separated by `;` or a Python or JSON list. Definitions are TOML:
+findings are separated by `;` or a Python or JSON list; an empty cell or `normal` says that there is none.
+Definitions are TOML:
 
   [normal]
   en = \"Normal retinal layers\"

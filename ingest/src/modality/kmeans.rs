@@ -76,16 +76,9 @@ impl KmeansModel {
     }
 }
 
-/// Clusters the samples' histograms and names each cluster by its majority.
-pub fn fit(samples: &[Sample], seed: u64) -> KmeansModel {
-    let rows: Vec<&[f32]> = samples.iter().map(|s| s.histogram.as_slice()).collect();
-    if rows.is_empty() {
-        return KmeansModel {
-            seed,
-            references: Vec::new(),
-        };
-    }
-    let mut centres = first_centres(&rows, seed);
+/// Clusters of like rows: the centres and the cluster of each row.
+fn cluster(rows: &[&[f32]], clusters: usize, seed: u64) -> (Vec<Vec<f32>>, Vec<usize>) {
+    let mut centres = first_centres(rows, clusters, seed);
     let mut home = vec![usize::MAX; rows.len()];
     for _ in 0..STEPS {
         let next: Vec<usize> = rows
@@ -115,6 +108,19 @@ pub fn fit(samples: &[Sample], seed: u64) -> KmeansModel {
             }
         }
     }
+    (centres, home)
+}
+
+/// Cuts samples into `groups` groups of like histograms; the number of its group for each sample.
+pub fn alike(samples: &[&Sample], groups: usize, seed: u64) -> Vec<usize> {
+    let rows: Vec<&[f32]> = samples.iter().map(|s| s.histogram.as_slice()).collect();
+    cluster(&rows, groups, seed).1
+}
+
+/// Clusters the samples' histograms and names each cluster by its majority.
+pub fn fit(samples: &[Sample], seed: u64) -> KmeansModel {
+    let rows: Vec<&[f32]> = samples.iter().map(|s| s.histogram.as_slice()).collect();
+    let (centres, home) = cluster(&rows, CLUSTERS, seed);
     let references = centres
         .into_iter()
         .enumerate()
@@ -134,7 +140,7 @@ pub fn fit(samples: &[Sample], seed: u64) -> KmeansModel {
                 histogram: centre
                     .into_iter()
                     .enumerate()
-                    .map(|(bin, share)| (bin as u32, (share * 1e6).round() / 1e6))
+                    .map(|(bin, share)| (bin as u32, (share * 1e5).round() / 1e5))
                     .filter(|(_, share)| *share > 0.0)
                     .collect(),
             })
@@ -144,10 +150,13 @@ pub fn fit(samples: &[Sample], seed: u64) -> KmeansModel {
 }
 
 /// K-means++: each further centre is drawn with the squared distance to the nearest one so far.
-fn first_centres(rows: &[&[f32]], seed: u64) -> Vec<Vec<f32>> {
+fn first_centres(rows: &[&[f32]], clusters: usize, seed: u64) -> Vec<Vec<f32>> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut centres = vec![rows[random.random_range(0..rows.len())].to_vec()];
-    while centres.len() < CLUSTERS.min(rows.len()) {
+    while centres.len() < clusters.min(rows.len()) {
         let weights: Vec<f64> = rows
             .iter()
             .map(|row| {

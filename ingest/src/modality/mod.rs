@@ -1,8 +1,8 @@
 //! Tells CFP, FFA, OCT and OTHER apart by colour histogram and shape statistics.
 //!
-//! Two methods: [`tree`], the default, asks four questions of the picture, each
-//! answered from one or two measured [`measures`]; [`kmeans`] is the paper's own
-//! (K-means on 8x8x8 HSV histograms, then distance to reference histograms).
+//! Two methods: [`softmax`], the default, weighs [`measures`] of the colour histogram and of
+//! shape; [`kmeans`] is the paper's own (K-means on 8x8x8 HSV histograms, then distance to
+//! reference histograms).
 //! Both learn from labelled folders and keep statistics only, in one readable file.
 
 use std::path::Path;
@@ -11,11 +11,12 @@ use dataset::modality::Modality;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+pub mod check;
 pub mod histogram;
 pub mod kmeans;
-pub mod logistic;
+pub mod looks;
 pub mod measures;
-pub mod tree;
+pub mod softmax;
 
 /// What a picture is taken to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,8 +51,8 @@ pub struct ModalityModel {
     pub version: u32,
     /// Where the numbers come from: images per source and modality.
     pub learnt_from: Vec<SourceCount>,
-    /// The four questions.
-    pub tree: tree::TreeModel,
+    /// The default method.
+    pub softmax: softmax::SoftmaxModel,
     /// The paper's method.
     pub kmeans: kmeans::KmeansModel,
 }
@@ -69,7 +70,7 @@ pub struct SourceCount {
 }
 
 /// Version of [`measures`] and [`histogram`]: a model of another version is refused.
-pub const MEASURES_VERSION: u32 = 2;
+pub const MEASURES_VERSION: u32 = 3;
 
 /// The model that ships with the program.
 const BUILT_IN: &str = include_str!("../../models/modality.json");
@@ -137,8 +138,28 @@ impl ModalityModel {
     }
 
     /// Judges a picture with the default method.
+    ///
+    /// Devices print a scan beside the fundus picture that shows where it lies. Such a pair is OCT: a wide picture
+    /// is judged in its square left and right ends, too.
     pub fn classify(&self, image: &RgbImage) -> Verdict {
-        self.tree.classify(&measures::measure(image))
+        /// Least width of such a pair in heights.
+        const WIDE: f64 = 1.7;
+        /// Least probability of the scan.
+        const SURE: f64 = 0.9;
+        let judge = |picture: &RgbImage| self.softmax.classify(&measures::measure(picture));
+        let whole = judge(image);
+        let (width, height) = image.dimensions();
+        if whole.modality == Modality::Oct || f64::from(width) < WIDE * f64::from(height) {
+            return whole;
+        }
+        let oct = |v: &Verdict| v.scores[2];
+        let rest = width - height;
+        let ends = [(height, rest), (0, rest)]
+            .map(|(x, w)| judge(&image::imageops::crop_imm(image, x, 0, w, height).to_image()));
+        ends.into_iter()
+            .filter(|v| v.modality == Modality::Oct && oct(v) >= SURE)
+            .max_by(|a, b| oct(a).total_cmp(&oct(b)))
+            .unwrap_or(whole)
     }
 }
 
@@ -151,10 +172,8 @@ pub struct Sample {
     pub source: String,
     /// Shape and colour measures.
     pub measures: measures::Measures,
-    /// The same of the picture without its colour.
-    pub gray_measures: measures::Measures,
-    /// The same of the other looks it can have ([`measures::other_looks`]).
-    pub look_measures: Vec<measures::Measures>,
+    /// The same of the other looks it can have ([`looks::looks`]), with the modality that each shows.
+    pub looks: Vec<(Modality, measures::Measures)>,
     /// 8x8x8 HSV histogram.
     pub histogram: Vec<f32>,
 }
@@ -165,10 +184,9 @@ pub fn sample(image: &RgbImage, modality: Modality, source: &str) -> Sample {
         modality,
         source: source.to_owned(),
         measures: measures::measure(image),
-        gray_measures: measures::measure_without_colour(image),
-        look_measures: measures::other_looks(image, modality)
+        looks: looks::looks(image, modality)
             .iter()
-            .map(measures::measure)
+            .map(|(shown, look)| (*shown, measures::measure(look)))
             .collect(),
         histogram: histogram::hsv_histogram(image),
     }
@@ -190,7 +208,76 @@ pub fn fit(samples: &[Sample], seed: u64) -> ModalityModel {
                 images,
             })
             .collect(),
-        tree: tree::fit(samples),
+        softmax: softmax::fit(samples),
         kmeans: kmeans::fit(samples, seed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    fn field(colour: impl Fn(f64, f64) -> [f64; 3]) -> RgbImage {
+        RgbImage::from_fn(500, 500, |x, y| {
+            let (x, y) = (f64::from(x), f64::from(y));
+            if (x - 250.0).hypot(y - 250.0) > 246.0 {
+                return Rgb([0; 3]);
+            }
+            Rgb(colour(x, y).map(|v| v.clamp(0.0, 255.0) as u8))
+        })
+    }
+
+    #[test]
+    fn the_built_in_statistics_know_drawn_pictures() {
+        let model = ModalityModel::built_in().unwrap();
+        let wave = |x: f64, y: f64| 130.0 + 14.0 * ((x * 0.21).sin() + (y * 0.17).cos());
+        let colour = field(|x, y| [1.0, 0.5, 0.2].map(|c| c * wave(x, y)));
+        let dye = field(|x, y| {
+            [if (x + 0.6 * y) % 90.0 < 5.0 {
+                220.0
+            } else {
+                0.6 * wave(x, y)
+            }; 3]
+        });
+        let scan = RgbImage::from_fn(600, 360, |x, y| {
+            let depth = f64::from(y) - 130.0 - 20.0 * (f64::from(x) / 110.0).sin();
+            let speckle = f64::from((x * 7 + y * 13 + x * y) % 23);
+            let light = match depth {
+                d if d < 0.0 => 12.0,
+                d if d < 30.0 => 150.0,
+                d if d < 60.0 => 80.0,
+                d if d < 80.0 => 200.0,
+                d => 110.0 * (-(d - 80.0) / 60.0).exp() + 12.0,
+            };
+            Rgb([(light + speckle) as u8; 3])
+        });
+        let page = RgbImage::from_fn(400, 300, |x, y| {
+            Rgb([if y % 20 < 10 && (x / 6 + y / 20) % 3 != 0 && (x * y) % 7 < 4 {
+                20
+            } else {
+                255
+            }; 3])
+        });
+        for (picture, modality) in [
+            (&colour, Modality::Cfp),
+            (&dye, Modality::Ffa),
+            (&scan, Modality::Oct),
+            (&page, Modality::Other),
+        ] {
+            let verdict = model.classify(picture);
+            assert_eq!(verdict.modality, modality, "{verdict:?}");
+        }
+        // A scan beside the picture that shows where it lies is OCT.
+        let mut pair = RgbImage::new(960, 360);
+        let place = image::imageops::thumbnail(&dye, 360, 360);
+        image::imageops::replace(&mut pair, &place, 0, 0);
+        image::imageops::replace(&mut pair, &scan, 360, 0);
+        assert_eq!(
+            model.classify(&pair).modality,
+            Modality::Oct,
+            "{:?}",
+            model.classify(&pair)
+        );
     }
 }

@@ -68,9 +68,15 @@ const MEASURES: &[Measure] = {
         measure("panels", &["caption_box_recall_050"], AtLeast, 0.97),
         measure(
             "left-out",
-            &["leave_one_collection_out", "tree", "accuracy"],
+            &["leave_one_collection_out", "measures", "accuracy_cfp_ffa_oct"],
             AtLeast,
             0.98,
+        ),
+        measure(
+            "left-out",
+            &["leave_one_collection_out", "measures", "macro_f1"],
+            AtLeast,
+            0.92,
         ),
         measure("ocr", &["cer", "en"], AtMost, 0.002),
         measure("ocr", &["cer", "zh"], AtMost, 0.04),
@@ -254,7 +260,7 @@ pub fn markdown(shared: &Path, out: &Path) -> Result<String> {
         return Ok(String::new());
     }
     let mut text = format!(
-        "\n## Ingest on the benchmark\n\nWritten by `make bench`: development set, one job, scored by `bench/score.py`; `left-out` classifies each image\nwith statistics learnt from the other collections; the only collection of its modality cannot be left out\n(`ingest modality-fit` names them). Captions a second count the start of the program.\n\n| part | measure | baseline | target | here | reached |\n| --- | --- | ---: | ---: | ---: | --- |\n{rows}"
+        "\n## Ingest on the benchmark\n\nWritten by `make bench`: development set, one job, scored by `bench/score.py`; `left-out` classifies each image\nwith statistics learnt from the other collections; the only collection of its modality is cut into four groups\nof like pictures (`ingest modality-fit` names them). Captions a second count the start of the program.\n\n| part | measure | baseline | target | here | reached |\n| --- | --- | ---: | ---: | ---: | --- |\n{rows}"
     );
     text += &speed_lines(out)?;
     text += &super::many::lines(out)?;

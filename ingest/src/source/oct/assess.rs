@@ -1,6 +1,7 @@
 //! The files of an assessment: two assessors' lists, definitions of findings,
 //! decisions of the seniors; and what follows from them for every picture.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::agreement::Agreement;
+use crate::sheet::{render, unguard};
 use crate::source::labels::list::parse_list;
 
 /// Definitions of findings, in the order in which captions name them.
@@ -144,8 +146,11 @@ pub fn read_assessor(path: &Path, definitions: &Definitions) -> anyhow::Result<A
 }
 
 fn parse_assessor(bytes: &[u8], name: &str, definitions: &Definitions) -> anyhow::Result<AssessorList> {
-    let rows = table(bytes, name, &["image", "patient", "findings"])?;
+    let (rows, uneven) = table(bytes, name, &["image", "patient", "findings"])?;
     let mut list = AssessorList::default();
+    for (line, reason) in uneven {
+        list.bad.push((format!("{name}:{line}"), reason));
+    }
     for (line, row) in rows {
         let cell = |column: &str| row.get(column).map_or("", String::as_str);
         let image = cell("image").replace('\\', "/");
@@ -177,15 +182,22 @@ fn assessment(
         .map_err(|e| format!("`diagnosable`: {e}"))?
         .unwrap_or(true);
     let mut places = BTreeSet::new();
+    let mut normal = None;
     for word in parse_list(findings)? {
         let lower = word.to_lowercase();
         if matches!(lower.as_str(), "normal" | "none" | "正常") && definitions.position(&word).is_none() {
+            normal = Some(word);
             continue;
         }
         let place = definitions.position(&word).ok_or_else(|| {
             format!("the finding `{word}` has no definition; add it to the definitions or correct it")
         })?;
         places.insert(place);
+    }
+    if let Some(word) = normal
+        && !places.is_empty()
+    {
+        return Err(format!("`{findings}` says `{word}` and names a finding; correct it"));
     }
     Ok(Assessment {
         patient: patient.to_owned(),
@@ -205,10 +217,23 @@ fn yes_or_no(word: &str) -> Result<Option<bool>, String> {
 
 type Row = BTreeMap<String, String>;
 
-/// A CSV table by column names (lower case), with line numbers.
-fn table(bytes: &[u8], name: &str, needed: &[&str]) -> anyhow::Result<Vec<(u64, Row)>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+/// A CSV table by column names (lower case), with line numbers: commas, semicolons or tabs, as spreadsheets save it.
+/// The second list holds the rows with fewer or more cells than the header, which are not read.
+fn table(bytes: &[u8], name: &str, needed: &[&str]) -> anyhow::Result<(Vec<(u64, Row)>, Vec<(u64, String)>)> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        anyhow::anyhow!("{name}:{line}: is not UTF-8; save the list as `CSV UTF-8`")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let header = text.lines().next().unwrap_or_default();
+    let separator = [b',', b';', b'\t']
+        .into_iter()
+        .max_by_key(|s| (header.bytes().filter(|b| b == s).count(), *s == b','))
+        .unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .delimiter(separator)
+        .from_reader(text.as_bytes());
     let headers: Vec<String> = reader
         .headers()
         .with_context(|| format!("{name}: no CSV header"))?
@@ -221,20 +246,24 @@ fn table(bytes: &[u8], name: &str, needed: &[&str]) -> anyhow::Result<Vec<(u64, 
             headers.join(",")
         );
     }
-    let mut out = Vec::new();
+    let (mut rows, mut uneven) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let record = record.with_context(|| format!("{name}: no CSV row"))?;
         let line = record.position().map_or(0, csv::Position::line);
-        out.push((
-            line,
-            headers
-                .iter()
-                .cloned()
-                .zip(record.iter().map(|c| c.trim().to_owned()))
-                .collect(),
-        ));
+        let blank = |cell: &str| cell.trim().is_empty();
+        if record.iter().all(blank) {
+            continue;
+        }
+        // Spreadsheets add empty cells at the end; a cell too few would pass for an empty one.
+        if record.len() < headers.len() || record.iter().skip(headers.len()).any(|c| !blank(c)) {
+            let reason = format!("the row has {} cells, the header {}", record.len(), headers.len());
+            uneven.push((line, reason));
+            continue;
+        }
+        let cells = record.iter().map(|c| unguard(c.trim()).to_owned());
+        rows.push((line, headers.iter().cloned().zip(cells).collect()));
     }
-    Ok(out)
+    Ok((rows, uneven))
 }
 
 /// Decisions of the seniors: picture and finding (or `diagnosable`) → yes or no.
@@ -243,22 +272,40 @@ pub type Decisions = BTreeMap<(String, String), bool>;
 /// Reads the adjudication: CSV with the columns `image`, `finding`, `decision`. Empty decisions are open.
 ///
 /// # Errors
-/// The file cannot be read, lacks a column, or holds a decision that is neither yes nor no.
-pub fn read_decisions(path: &Path) -> anyhow::Result<Decisions> {
+/// The file cannot be read, lacks a column, or holds a decision that is neither yes nor no, about no defined finding, or
+/// against another one of the same file.
+pub fn read_decisions(path: &Path, definitions: &Definitions) -> anyhow::Result<Decisions> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read the adjudication {}", path.display()))?;
-    let name = path.display().to_string();
+    parse_decisions(&bytes, &path.display().to_string(), definitions)
+}
+
+fn parse_decisions(bytes: &[u8], name: &str, definitions: &Definitions) -> anyhow::Result<Decisions> {
     let mut out = Decisions::new();
-    for (line, row) in table(&bytes, &name, &["image", "finding", "decision"])? {
+    let (rows, uneven) = table(bytes, name, &["image", "finding", "decision"])?;
+    if let Some((line, reason)) = uneven.first() {
+        bail!("{name}:{line}: {reason}");
+    }
+    for (line, row) in rows {
         let cell = |column: &str| row.get(column).map_or("", String::as_str);
-        match yes_or_no(cell("decision")) {
-            Ok(Some(decision)) => {
-                out.insert(
-                    (cell("image").replace('\\', "/"), cell("finding").to_lowercase()),
-                    decision,
-                );
-            }
-            Ok(None) => {}
+        let decision = match yes_or_no(cell("decision")) {
+            Ok(Some(decision)) => decision,
+            Ok(None) => continue,
             Err(reason) => bail!("{name}:{line}: `decision`: {reason}"),
+        };
+        let word = cell("finding");
+        let finding = match definitions.position(word) {
+            Some(place) => definitions.findings[place].name.to_lowercase(),
+            None if word.eq_ignore_ascii_case("diagnosable") => "diagnosable".to_owned(),
+            None => {
+                bail!("{name}:{line}: `finding`: `{word}` has no definition; write it as in the sheet of conflicts")
+            }
+        };
+        let image = cell("image").replace('\\', "/");
+        if out
+            .insert((image.clone(), finding), decision)
+            .is_some_and(|other| other != decision)
+        {
+            bail!("{name}:{line}: {image}: `{word}` is decided both ways; keep one row");
         }
     }
     Ok(out)
@@ -385,26 +432,20 @@ fn judge(image: &str, a: &Assessment, b: &Assessment, decisions: &Decisions, def
 }
 
 /// The conflicts as a sheet that the seniors fill in and give back with `--adjudication`.
-pub fn conflict_sheet(conflicts: &[Conflict]) -> String {
-    let quote = |text: &str| {
-        if text.contains([',', '"', '\n']) {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        } else {
-            text.to_owned()
-        }
-    };
-    let word = |yes: bool| if yes { "yes" } else { "no" };
-    let mut out = String::from("image,finding,assessor_a,assessor_b,decision\n");
-    for c in conflicts {
-        out.push_str(&format!(
-            "{},{},{},{},\n",
-            quote(&c.image),
-            quote(&c.finding),
-            word(c.a),
-            word(c.b)
-        ));
-    }
-    out
+pub fn conflict_sheet(conflicts: &[Conflict]) -> Vec<u8> {
+    let word = |yes: bool| Cow::Borrowed(if yes { "yes" } else { "no" });
+    render(
+        &["image", "finding", "assessor_a", "assessor_b", "decision"],
+        conflicts.iter().map(|c| {
+            vec![
+                Cow::Borrowed(c.image.as_str()),
+                Cow::Borrowed(c.finding.as_str()),
+                word(c.a),
+                word(c.b),
+                Cow::Borrowed(""),
+            ]
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -452,7 +493,44 @@ mod tests {
         assert!(matches!(&verdicts["3.png"], Verdict::Open(c) if c[0].finding == "diagnosable"));
         assert!(matches!(&verdicts["4.png"], Verdict::Dropped(r) if r.contains("patients")));
         assert_eq!((agreement[0].both, agreement[0].only_a), (1, 1));
-        assert!(conflict_sheet(open).contains("2.png,ERM,no,yes,\n"));
+        let sheet = String::from_utf8(conflict_sheet(open)).unwrap();
+        assert!(
+            sheet.starts_with('\u{feff}') && sheet.contains("2.png,ERM,no,yes,\r\n"),
+            "{sheet}"
+        );
+        let filled = sheet.replace("no,yes,", "no,yes,no");
+        let decided = parse_decisions(filled.as_bytes(), "f.csv", &definitions()).unwrap();
+        assert_eq!(
+            decided,
+            Decisions::from([(("2.png".to_owned(), "erm".to_owned()), false)])
+        );
+    }
+
+    #[test]
+    fn lists_of_spreadsheets_are_read_and_doubtful_rows_told() {
+        let found =
+            list("\u{feff}Image;Patient;Findings\r\n1.png;P1;\"SRF;ERM\"\r\n;;\r\n2.png;P1\r\n3.png;P1;normal|SRF\r\n");
+        assert_eq!(found.by_image["1.png"].findings.len(), 2);
+        assert_eq!(found.by_image.len(), 1);
+        let told: Vec<&str> = found.bad.iter().map(|b| b.1.as_str()).collect();
+        assert!(told[0].contains("2 cells, the header 3"), "{told:?}");
+        assert!(told[1].contains("says `normal`"), "{told:?}");
+        for (text, word) in [
+            ("image,finding,decision\n1.png,SFR,yes\n", "f.csv:2: `finding`: `SFR`"),
+            (
+                "image,finding,decision\n1.png,SRF,yes\n1.png,subretinal fluid,no\n",
+                "f.csv:3: 1.png",
+            ),
+            ("image,finding,decision\n1.png,SRF,maybe\n", "neither yes nor no"),
+            ("image,finding,decision\n1.png\n", "1 cells"),
+        ] {
+            let error = parse_decisions(text.as_bytes(), "f.csv", &definitions())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        let error = parse_assessor(b"image,patient,findings\n\xb2\xe2,1,\n", "a.csv", &definitions()).unwrap_err();
+        assert!(error.to_string().contains("a.csv:2: is not UTF-8"), "{error}");
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
     let decisions = options
         .adjudication
         .as_deref()
-        .map(read_decisions)
+        .map(|path| read_decisions(path, &definitions))
         .transpose()?
         .unwrap_or_else(Decisions::new);
     let (verdicts, agreement) = compare(&a, &b, &decisions, &definitions);
@@ -196,7 +196,7 @@ pub fn ingest_oct(options: &OctOptions) -> anyhow::Result<OctSummary> {
     }
     progress.finish();
     if let Some(path) = &options.conflicts {
-        write_atomic(path, conflict_sheet(&conflicts).as_bytes())?;
+        write_atomic(path, &conflict_sheet(&conflicts))?;
     }
     if settled.is_empty() && holds_rows(options)? {
         bail!(
