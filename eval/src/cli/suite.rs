@@ -33,7 +33,7 @@ pub struct SuiteArgs {
 pub fn run(args: &SuiteArgs) -> anyhow::Result<bool> {
     let suite = Suite::read(&args.config)?;
     let printed = match args.printed.as_ref().or(suite.printed.as_ref()) {
-        Some(file) if file.exists() => Printed::read(file)?,
+        Some(file) if file.exists() || args.printed.is_some() => Printed::read(file)?,
         Some(file) => {
             tracing::warn!("{} is absent: the paper's printed numbers are left out", file.display());
             Printed::default()

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use trainer::text::definitions::Definitions;
 
+use super::run::file_name;
 use crate::error::{EvalError, Result};
 use crate::folds::{Amount, Splitting};
-use crate::protocol::{DEFAULT_FOLDS, Method};
+use crate::protocol::{DEFAULT_FOLDS, DEFAULT_LOGIT_SCALE, Method};
 use crate::statistics::DEFAULT_REPLICATES;
 use crate::tip_adapter::Mode;
 use crate::truth::AND;
@@ -328,7 +329,18 @@ impl Suite {
     fn check(&self) -> std::result::Result<(), String> {
         unique("dataset", self.datasets.iter().map(|d| d.name.as_str()))?;
         unique("model", self.models.iter().map(|m| m.name.as_str()))?;
-        self.probe_amount().map_err(|e| format!("linear_probe_shots: {e}"))?;
+        one_file_each("dataset", self.datasets.iter().map(|d| d.name.as_str()))?;
+        one_file_each("model", self.models.iter().map(|m| m.name.as_str()))?;
+        let probe = self.probe_amount().map_err(|e| format!("linear_probe_shots: {e}"))?;
+        Method::LinearProbe
+            .check_shots(probe)
+            .map_err(|_| "linear_probe_shots must be more than none, such as \"80%\"".to_string())?;
+        if let Some(twice) = repeated(&self.shots) {
+            return Err(format!("shots names {twice} twice"));
+        }
+        if let Some(twice) = repeated(&self.methods) {
+            return Err(format!("methods names \"{}\" twice", twice.name()));
+        }
         if self.methods.is_empty() {
             return Err("methods is empty; name at least one, such as \"zero-shot\"".into());
         }
@@ -339,6 +351,12 @@ impl Suite {
             set.check().map_err(|e| format!("dataset '{}': {e}", set.name))?;
         }
         for model in &self.models {
+            if let Some(scale) = model.logit_scale.filter(|s| !s.exp().is_finite()) {
+                return Err(format!(
+                    "model '{}': logit_scale is {scale}, but its exponential must be a finite number; it is the log of the scale, {DEFAULT_LOGIT_SCALE} when left out",
+                    model.name
+                ));
+            }
             let sources = [
                 model.run.is_some(),
                 model.released.is_some(),
@@ -439,6 +457,26 @@ pub fn plain_name(name: &str) -> String {
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The first value that occurs a second time.
+fn repeated<T: Copy + PartialEq>(values: &[T]) -> Option<T> {
+    let again = |(i, value): (usize, &T)| values[..i].contains(value).then_some(*value);
+    values.iter().enumerate().find_map(again)
+}
+
+/// Stops at two names whose predictions would go to the same file.
+fn one_file_each<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for name in names {
+        let file = file_name(name);
+        if let Some(earlier) = seen.insert(file.to_lowercase(), name) {
+            return Err(format!(
+                "{what}s '{earlier}' and '{name}' would both write their predictions below {file}; rename one"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
     let mut seen = BTreeSet::new();
     let mut none = true;
@@ -528,6 +566,31 @@ run = "run"
             ("\"CAT2\"", "\"Normal\"", "match 'normal' appears twice"),
             ("fundus photograph of {}", "fundus photograph", "has no {}"),
             ("\"CFP\"", "\"XRAY\"", "XRAY"),
+            (
+                "name = \"demo\"",
+                "name = \"demo\"\nshots = [1, 5, 1]",
+                "shots names 1 twice",
+            ),
+            (
+                "name = \"demo\"",
+                "name = \"demo\"\nmethods = [\"zero-shot\", \"zero-shot\"]",
+                "\"zero-shot\" twice",
+            ),
+            (
+                "name = \"demo\"",
+                "name = \"demo\"\nlinear_probe_shots = \"0%\"",
+                "linear_probe_shots must be more than none",
+            ),
+            (
+                "run = \"run\"",
+                "run = \"run\"\nlogit_scale = nan",
+                "model 'tiny': logit_scale is NaN",
+            ),
+            (
+                "run = \"run\"",
+                "run = \"run\"\n[[model]]\nname = \"tiny!\"\nrun = \"run\"\n[[model]]\nname = \"tiny?\"\nrun = \"run\"",
+                "models 'tiny!' and 'tiny?' would both write",
+            ),
             (
                 "run = \"run\"",
                 "features.OTHER = { images = \"x\" }",
