@@ -75,17 +75,11 @@ pub fn find_captions(
 /// In a bilingual book one of the two captions may be read so badly that it does
 /// not begin like one: the other must not pass for the whole.
 fn note_other_language(captions: &mut [CaptionRegion], region: &TextRegion, text: &str) {
-    /// Shorter print is a running head or a page number.
-    const LEAST_CHARS: usize = 12;
-    if text.chars().filter(|c| !c.is_whitespace()).count() < LEAST_CHARS {
-        return;
-    }
-    let language = language_of(text);
     let line = region.lines.iter().map(Rect::height).max().unwrap_or(0);
     for caption in captions {
         let beside = region.bbox.gap_y(&caption.bbox) <= line
             && 2 * region.bbox.overlap_x(&caption.bbox) > region.bbox.width().min(caption.bbox.width());
-        if beside && caption.language != "zh+en" && caption.language != language {
+        if beside && is_other_language(&caption.language, text) {
             caption.other_language_beside = true;
         }
     }
@@ -240,21 +234,35 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     let mut out: Vec<(String, Vec<OcrLine>)> = Vec::new();
     let lines = restore_lost_head(lines);
     let begins = beginnings(&lines);
+    let mut before: Vec<String> = Vec::new();
     for (line, begins) in lines.into_iter().zip(begins) {
         match find_caption_start(&line.text).filter(|_| begins) {
             Some(start) if !out.last().is_some_and(|(no, _)| same_figure(no, &start.figure_no)) => {
                 out.push((start.figure_no, vec![line]));
             }
-            _ => {
-                if let Some((_, group)) = out.last_mut() {
-                    group.push(line);
-                }
-            }
+            _ => match out.last_mut() {
+                Some((_, group)) => group.push(line),
+                None => before.push(line.text),
+            },
         }
     }
-    out.into_iter()
+    let mut captions: Vec<CaptionRegion> = out
+        .into_iter()
         .filter_map(|(number, lines)| caption_of(sheet, Some(number), lines))
-        .collect()
+        .collect();
+    if let Some(first) = captions.first_mut() {
+        first.other_language_beside = is_other_language(&first.language, &before.join("\n"));
+    }
+    captions
+}
+
+/// True for print of some length in a language that the caption is not in.
+fn is_other_language(caption: &str, text: &str) -> bool {
+    /// Shorter print is a running head or a page number.
+    const LEAST_CHARS: usize = 12;
+    text.chars().filter(|c| !c.is_whitespace()).count() >= LEAST_CHARS
+        && caption != "zh+en"
+        && caption != language_of(text)
 }
 
 /// Which lines may begin a caption: not one that goes on with the sentence of the
@@ -367,6 +375,23 @@ mod tests {
             line("图2-2 渗出，范围较大，累及黄斑", 30, 600),
         ];
         assert_eq!(beginnings(&short), [true, true]);
+    }
+
+    #[test]
+    fn chinese_before_an_english_caption_is_not_lost_in_silence() {
+        let sheet = Sheet::new(&image::RgbImage::from_pixel(700, 200, image::Rgb([255; 3])));
+        let line = |text: &str, y: i32| crate::ocr::replay::line(text, [0, y, 600, y + 20], 0.9);
+        let english = line("Fig. 9-3 Late leakage of the lesion.", 60);
+        let cases = [
+            ("国视网膜血管炎，晚期病灶渗漏明显。", true),
+            ("See the text of the chapter above.", false),
+            ("眼科图谱", false),
+        ];
+        for (above, lost) in cases {
+            let found = cut_captions(&sheet, vec![line(above, 10), english.clone()]);
+            assert_eq!(found.len(), 1, "{above}");
+            assert_eq!(found[0].other_language_beside, lost, "{above}");
+        }
     }
 
     #[test]
