@@ -307,6 +307,7 @@ fn ingest_corpus(
         ..CorpusSummary::default()
     };
     let mut update = SourceUpdate::text(out, &corpus.name)?;
+    let mut unread: Option<String> = None;
     let progress = dataset::progress::bar(Some(files.len() as u64), &corpus.name);
     for path in files {
         let file = file_name(corpus, path);
@@ -329,8 +330,12 @@ fn ingest_corpus(
             Err(Stop::Own(error)) => return Err(error),
             Err(Stop::File(reason)) => {
                 summary.bad_files += 1;
-                let reason = Some(format!("{file}: {reason}"));
-                update.push_ledger(line(corpus, &file, "file", "rejected", reason, None, None))?;
+                let reason = format!("{file}: {reason}");
+                // Where nothing can be read there will be no ledger to tell it.
+                if summary.records == 0 {
+                    unread.get_or_insert_with(|| reason.clone());
+                }
+                update.push_ledger(line(corpus, &file, "file", "rejected", Some(reason), None, None))?;
             }
         }
         for ((kind, state, reason), (count, places)) in shared {
@@ -344,9 +349,10 @@ fn ingest_corpus(
     if summary.records == 0 {
         bail!(
             "--corpus {}: none of the {} files holds a readable record; the rows of an earlier run stay. Supported are JSON, \
-             JSON Lines, alpaca, ShareGPT, MedQuAD XML, PubMedQA, CSV, Parquet and plain text",
+             JSON Lines, alpaca, ShareGPT, MedQuAD XML, PubMedQA, CSV, Parquet and plain text{}",
             corpus.name,
-            files.len()
+            files.len(),
+            unread.map_or_else(String::new, |reason| format!(". The first one: {reason}"))
         );
     }
     let commit = update.commit()?;
