@@ -386,11 +386,14 @@ fn impossible_requests_are_refused() {
     assert!(with(&files.text("noise.parquet"), "zero-shot").contains("not a readable Parquet"));
     assert!(with(&files.text("absent.parquet"), "zero-shot").contains("absent.parquet"));
     assert!(with(&files.text("texts.parquet"), "linear-probe").contains("no column 'path'"));
-    // names that two rows carry, a table without rows
+    // an image with two labels (with one label it counts twice), a table without rows
     let mut names: Vec<String> = (0..90).map(|i| format!("img_{i}.png")).collect();
     names[8] = names[3].clone();
     write_named_images(&files.path("twice.parquet"), &FeatureSet::drawn(4), &names);
-    assert!(with(&files.text("twice.parquet"), "zero-shot").contains("rows 3 and 8 both carry path 'img_3.png'"));
+    assert!(
+        with(&files.text("twice.parquet"), "zero-shot")
+            .contains("rows 3 and 8 both carry path 'img_3.png', with labels [0] and [2]")
+    );
     let empty = FeatureSet {
         labels: vec![],
         projected: vec![],

@@ -457,10 +457,11 @@ mod tests {
     fn uneven(count: u32) -> Vec<PairRecord> {
         let uneven = |number: u32| {
             let mut row = drawn_pair("book", number);
-            row.caption_en = (number % 3 > 0).then(|| format!("caption {}", "x".repeat(number as usize * 7 % 900)));
-            row.caption_zh = (number % 7 == 0).then(|| "黄斑".repeat(number as usize % 50));
-            row.panel_bbox = row.panel_bbox.filter(|_| number % 5 > 0);
-            row.ocr_confidence = (number % 4 > 0).then_some(0.25);
+            row.caption_en =
+                (!number.is_multiple_of(3)).then(|| format!("caption {}", "x".repeat(number as usize * 7 % 900)));
+            row.caption_zh = (number.is_multiple_of(7)).then(|| "黄斑".repeat(number as usize % 50));
+            row.panel_bbox = row.panel_bbox.filter(|_| !number.is_multiple_of(5));
+            row.ocr_confidence = (!number.is_multiple_of(4)).then_some(0.25);
             row.quality_flags = (0..number % 4).map(|flag| format!("flag {}", flag * number)).collect();
             row.licence = None;
             row
@@ -514,7 +515,8 @@ mod tests {
         let small = WriterProperties::builder()
             .set_data_page_row_count_limit(7)
             .set_write_batch_size(7);
-        let cases: [(WriterProperties, fn(&Group) -> bool); 3] = [
+        type Expected = fn(&Group) -> bool;
+        let cases: [(WriterProperties, Expected); 3] = [
             (plain.build(), |group| matches!(group, Group::Pages(_))),
             (newer.build(), |group| matches!(group, Group::Batches(_))),
             (small.build(), |group| matches!(group, Group::Pages(_))),

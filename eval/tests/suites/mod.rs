@@ -192,15 +192,29 @@ fn the_public_lists_leak_as_they_do() {
         return;
     };
     let list = shared.join("data/labels/08_ODIR200x3.csv");
-    let names: Vec<String> = csv::Reader::from_path(&list)
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_path(&list)
         .unwrap()
         .records()
-        .map(|r| r.unwrap()[1].to_string())
+        .map(Result::unwrap)
         .collect();
+    let names: Vec<String> = rows.iter().map(|r| r[1].to_string()).collect();
+    // 19 photographs stand in the list twice; each row counts
+    assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), 581);
+    let categories: Vec<&str> = rows.iter().map(|r| &r[3]).collect();
+    let mut classes = categories.clone();
+    classes.sort_unstable();
+    classes.dedup();
+    let labels: Vec<usize> = categories.iter().map(|c| classes.binary_search(c).unwrap()).collect();
     let drawn = FeatureSet::drawn(12);
-    let many = |rows: &[Vec<f32>]| (0..names.len()).map(|i| rows[i % 90].clone()).collect::<Vec<_>>();
+    // row 3 i + c of the drawn set belongs to class c
+    let of_class = |i: usize| 3 * (i % 30) + labels[i];
+    let many = |vectors: &[Vec<f32>]| {
+        (0..names.len())
+            .map(|i| vectors[of_class(i)].clone())
+            .collect::<Vec<_>>()
+    };
     let set = FeatureSet {
-        labels: (0..names.len()).map(|i| drawn.labels[i % 90]).collect(),
+        labels: labels.iter().map(|&c| c as i64).collect(),
         projected: many(&drawn.projected),
         features: many(&drawn.features),
         ..drawn

@@ -137,7 +137,7 @@ fn push_value(values: &mut Vec<u16>, from: usize, v: u16, range: bool, (family, 
         }
         if range && v / 100 > last / 100 {
             // `A1-B2` runs over the rows of a grid, which are all as long as its longest.
-            let lone = v % 100 == 0 || last % 100 == 0;
+            let lone = v.is_multiple_of(100) || last.is_multiple_of(100);
             if lone || (v / 100 - last / 100) * columns > 30 {
                 return None;
             }

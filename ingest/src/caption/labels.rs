@@ -78,7 +78,7 @@ impl Family {
                 }
                 if next / 100 == value / 100 {
                     // `A` and `A1` are not labels of one figure.
-                    next - value - 1 + u16::from(value % 100 == 0)
+                    next - value - 1 + u16::from(value.is_multiple_of(100))
                 } else {
                     (next / 100 - value / 100 - 1) + (next % 100).saturating_sub(1)
                 }

@@ -304,7 +304,7 @@ fn before_points(mark: &Mark, family: Family, value: u16, target: Form, chinese:
         Boundary::Reference => -2.5,
     };
     let clause_start = matches!(mark.boundary, Boundary::Start | Boundary::Stop | Boundary::Line);
-    let lone_capital = family == Family::Upper || family == Family::UpperDigit && value % 100 == 0;
+    let lone_capital = family == Family::Upper || family == Family::UpperDigit && value.is_multiple_of(100);
     let after = match mark.follow {
         Follow::Text => 0.2,
         Follow::Digit => 0.1,

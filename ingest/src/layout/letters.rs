@@ -419,7 +419,7 @@ mod tests {
         // A bright stem, an arm of half the light, and brackets around them.
         let gray = GrayImage::from_fn(400, 400, |x, y| {
             let tall = (10..40).contains(&y);
-            let value = if tall && (10..13).contains(&x) || tall && (40..43).contains(&x) {
+            let value = if tall && ((10..13).contains(&x) || (40..43).contains(&x)) {
                 250
             } else if (20..23).contains(&x) && (14..34).contains(&y) {
                 240

@@ -164,6 +164,7 @@ fn figures(judged: &[&Judged]) -> Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

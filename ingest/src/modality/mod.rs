@@ -214,6 +214,7 @@ pub fn fit(samples: &[Sample], seed: u64) -> ModalityModel {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use image::Rgb;

@@ -306,23 +306,31 @@ fn cholesky(mut a: Vec<f64>, n: usize) -> Vec<f64> {
     a
 }
 
+/// Solves `factor · factorᵀ · x = b` for four right-hand sides.
 fn solve(factor: &[f64], n: usize, mut b: Vec<[f64; 4]>) -> Vec<[f64; 4]> {
-    for i in 0..n {
-        for k in 0..4 {
-            let dot: f64 = (0..i).map(|j| factor[i * n + j] * b[j][k]).sum();
-            b[i][k] = (b[i][k] - dot) / factor[i * n + i];
+    let less = |mut row: [f64; 4], known: &mut dyn Iterator<Item = (f64, [f64; 4])>, diagonal: f64| {
+        for (weight, other) in known {
+            for (value, other) in row.iter_mut().zip(other) {
+                *value -= weight * other;
+            }
         }
+        row.map(|value| value / diagonal)
+    };
+    for i in 0..n {
+        b[i] = less(b[i], &mut (0..i).map(|j| (factor[i * n + j], b[j])), factor[i * n + i]);
     }
     for i in (0..n).rev() {
-        for k in 0..4 {
-            let dot: f64 = (i + 1..n).map(|j| factor[j * n + i] * b[j][k]).sum();
-            b[i][k] = (b[i][k] - dot) / factor[i * n + i];
-        }
+        b[i] = less(
+            b[i],
+            &mut (i + 1..n).map(|j| (factor[j * n + i], b[j])),
+            factor[i * n + i],
+        );
     }
     b
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,6 +7,7 @@ use crate::layout::geometry::Rect;
 
 pub mod circled;
 pub mod digit;
+pub mod figure_number;
 pub mod gaps;
 pub mod join;
 pub mod prepare;

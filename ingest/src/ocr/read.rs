@@ -3,6 +3,7 @@
 use image::GrayImage;
 
 use super::circled::{find_circled, paint_over, put_back};
+use super::figure_number::reread_numbers;
 use super::join::{is_han, join_lines, language_of};
 use super::prepare::{Prepared, enlargement, prepare};
 use super::repair::repair_lines;
@@ -127,7 +128,18 @@ fn read_lines(
         }
     }
     let text = recognize(engine, page, rect, height, Languages::Chinese, &Mode::Block)?;
+    corrected(engine, page, height, text)
+}
+
+/// A Chinese reading, with what other means read better.
+fn corrected(
+    engine: &mut dyn OcrEngine,
+    page: &GrayImage,
+    height: Option<f32>,
+    text: OcrText,
+) -> Result<Vec<OcrLine>, OcrError> {
     let mut lines = reread_english(engine, page, height, text.lines)?;
+    reread_numbers(engine, page, height, &mut lines)?;
     repair_lines(&mut lines, Languages::Chinese);
     Ok(lines)
 }
@@ -168,11 +180,7 @@ fn read_runs(
             *part = Some(match script {
                 Script::Latin if !is_english(&text, ENGLISH) => return Ok(None),
                 Script::Latin => text.lines,
-                Script::Han => {
-                    let mut lines = reread_english(engine, page, height, text.lines)?;
-                    repair_lines(&mut lines, Languages::Chinese);
-                    lines
-                }
+                Script::Han => corrected(engine, page, height, text)?,
             });
         }
     }
@@ -217,6 +225,7 @@ fn read_line_part(
         }
     }
     let mut chinese = recognize(engine, page, &rect, height, Languages::Chinese, &Mode::Line)?;
+    reread_numbers(engine, page, height, &mut chinese.lines)?;
     repair_lines(&mut chinese.lines, Languages::Chinese);
     Ok((Languages::Chinese, chinese.lines.into_iter().next()))
 }
@@ -273,7 +282,8 @@ fn reread_english(
     Ok(out)
 }
 
-fn recognize(
+/// Reads a region in one language; boxes come back in page pixels.
+pub(super) fn recognize(
     engine: &mut dyn OcrEngine,
     page: &GrayImage,
     rect: &Rect,

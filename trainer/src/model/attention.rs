@@ -43,7 +43,7 @@ struct Reading {
 enum Tau {
     Fixed(f64),
     /// Its logarithm, trained, `[1]`.
-    Learnt(Tensor<1>),
+    Learnt(Box<Tensor<1>>),
 }
 
 impl KnowledgeAttention {
@@ -65,7 +65,7 @@ impl KnowledgeAttention {
     /// The temperature becomes a weight (`log_tau`), starting where it is.
     pub fn learn_tau(&mut self, init: &Init) {
         if let Tau::Fixed(tau) = self.tau {
-            self.tau = Tau::Learnt(init.constant([1], tau.ln()));
+            self.tau = Tau::Learnt(Box::new(init.constant([1], tau.ln())));
         }
     }
 
@@ -104,7 +104,7 @@ impl KnowledgeAttention {
         let scores = self.split(q).matmul(self.split(k).swap_dims(1, 2));
         let scores = match &self.tau {
             Tau::Fixed(tau) => scores / *tau,
-            Tau::Learnt(log) => scores / log.clone().exp().reshape([1, 1, 1]),
+            Tau::Learnt(log) => scores / log.as_ref().clone().exp().reshape([1, 1, 1]),
         };
         match self.softmax {
             SoftmaxDim::Keys => softmax(scores, 2),

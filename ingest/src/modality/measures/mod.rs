@@ -126,6 +126,7 @@ pub fn measure(image: &RgbImage) -> Measures {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use image::Rgb;

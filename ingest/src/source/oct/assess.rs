@@ -216,10 +216,11 @@ fn yes_or_no(word: &str) -> Result<Option<bool>, String> {
 }
 
 type Row = BTreeMap<String, String>;
+/// Rows with their line numbers, and the lines that have fewer or more cells than the header and are not read.
+type Rows = (Vec<(u64, Row)>, Vec<(u64, String)>);
 
-/// A CSV table by column names (lower case), with line numbers: commas, semicolons or tabs, as spreadsheets save it.
-/// The second list holds the rows with fewer or more cells than the header, which are not read.
-fn table(bytes: &[u8], name: &str, needed: &[&str]) -> anyhow::Result<(Vec<(u64, Row)>, Vec<(u64, String)>)> {
+/// A CSV table by column names (lower case): commas, semicolons or tabs, as spreadsheets save it.
+fn table(bytes: &[u8], name: &str, needed: &[&str]) -> anyhow::Result<Rows> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
         anyhow::anyhow!("{name}:{line}: is not UTF-8; save the list as `CSV UTF-8`")

@@ -294,8 +294,11 @@ impl<R: BufRead> Read for GoodLines<R> {
 mod tests {
     use super::*;
 
-    /// Records and bad places of a file, read whole and in stretches of 40 bytes.
-    fn both(name: &str, bytes: &[u8]) -> [(Vec<Record>, Vec<(String, String)>, &'static str, usize); 2] {
+    /// Records, bad places, format and number of stretches.
+    type ReadOut = (Vec<Record>, Vec<(String, String)>, &'static str, usize);
+
+    /// What a file gives, read whole and in stretches of 40 bytes.
+    fn both(name: &str, bytes: &[u8]) -> [ReadOut; 2] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
