@@ -169,6 +169,16 @@ fn is_abbreviation(before: &str) -> bool {
     initial || ABBREVIATIONS.contains(&lower.as_str())
 }
 
+/// Where a text that is longer than the encoder takes is cut, `None` where it is not. Looks no further than the limit:
+/// a text without clauses may be a whole book.
+fn past_limit(text: &str, chinese: bool) -> Option<usize> {
+    if chinese {
+        return text.char_indices().nth(MAX_CJK_CHARS).map(|(at, _)| at);
+    }
+    let next = text.split_whitespace().nth(MAX_WORDS)?;
+    Some(next.as_ptr() as usize - text.as_ptr() as usize)
+}
+
 /// Cuts what is longer than the encoder takes at clauses, else at words.
 fn cut_long(text: &str, out: &mut Vec<String>) {
     let chinese = language(text) == Some("zh");
@@ -190,18 +200,13 @@ fn cut_long(text: &str, out: &mut Vec<String>) {
             out.push(std::mem::take(&mut piece));
         }
         piece.push_str(part);
-        while size(&piece) > limit {
-            let cut = if chinese {
-                piece.char_indices().nth(limit).map_or(piece.len(), |x| x.0)
-            } else {
-                piece.match_indices(' ').nth(limit).map_or(piece.len(), |x| x.0)
-            };
-            if cut == 0 || cut >= piece.len() {
-                break;
-            }
-            let rest = piece.split_off(cut);
-            out.push(std::mem::replace(&mut piece, rest));
+        let whole = std::mem::take(&mut piece);
+        let mut rest = whole.as_str();
+        while let Some(cut) = past_limit(rest, chinese) {
+            out.push(rest[..cut].to_owned());
+            rest = &rest[cut..];
         }
+        rest.clone_into(&mut piece);
     }
     if !piece.trim().is_empty() {
         out.push(piece);
@@ -245,6 +250,17 @@ mod tests {
         assert_eq!(language("α-tocopherol in the eye"), Some("en"));
     }
 
+    #[test]
+    fn a_text_without_clauses_is_cut_at_words() {
+        // A megabyte: cutting it must not look at the rest again and again.
+        let text = "retina macula oedema ".repeat(50_000);
+        let out = utterances(&text);
+        assert_eq!(out.len(), 150_000_usize.div_ceil(MAX_WORDS));
+        assert!(out.iter().all(|u| u.split_whitespace().count() <= MAX_WORDS));
+        let chinese = utterances(&"黄斑水肿".repeat(50_000));
+        assert_eq!(chinese.len(), 200_000 / MAX_CJK_CHARS);
+    }
+
     proptest! {
         #[test]
         fn utterances_lose_no_letters_and_keep_to_the_limit(text in "([a-zA-Z]{1,9}[ ,.;]{1,2}|[黄斑水肿，。；]{1,9}|\n){0,300}") {
@@ -252,8 +268,8 @@ mod tests {
             let letters = |t: &str| t.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
             prop_assert_eq!(letters(&out.concat()), letters(&text));
             for u in &out {
-                prop_assert!(u.split_whitespace().count() <= MAX_WORDS + 1 || language(u) == Some("zh"));
-                prop_assert!(language(u) != Some("zh") || u.chars().count() <= MAX_CJK_CHARS + 1, "{}", u);
+                prop_assert!(u.split_whitespace().count() <= MAX_WORDS || language(u) == Some("zh"));
+                prop_assert!(language(u) != Some("zh") || u.chars().count() <= MAX_CJK_CHARS, "{}", u);
             }
         }
     }
