@@ -1,6 +1,6 @@
 //! `ingest split`: captions as JSON lines on stdin, panels as JSON lines on stdout.
 
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::caption::split::{SplitCaption, SplitOptions, SplitPanel, split_lean};
+use crate::parallel::{map_ordered, resolve_jobs};
 
 /// Splits captions into one text per panel.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,11 @@ Examples:
   echo '{\"id\": 1, \"caption\": \"图2-3 黄斑裂孔。A．彩照；B、C．造影\"}' | ingest split
   ingest split < captions.jsonl > panels.jsonl
   jq -c '{id: .name, caption: .text, panels: .count}' figures.jsonl | ingest split")]
-pub struct SplitArgs {}
+pub struct SplitArgs {
+    /// Threads; 0 for one per core. The answers are the same for any number
+    #[arg(long, default_value_t = 0)]
+    jobs: usize,
+}
 
 /// One line of input. The id may be any JSON value and comes back unchanged.
 #[derive(Deserialize)]
@@ -42,31 +47,101 @@ struct Rejected {
 }
 
 /// Runs the command on stdin and stdout.
-pub fn run(_arguments: &SplitArgs) -> anyhow::Result<Outcome> {
-    let stdin = std::io::stdin().lock();
-    let stdout = std::io::stdout().lock();
-    split_lines(stdin, BufWriter::with_capacity(1 << 16, stdout))
+pub fn run(arguments: &SplitArgs) -> anyhow::Result<Outcome> {
+    let jobs = resolve_jobs(arguments.jobs);
+    split_lines(std::io::stdin().lock(), std::io::stdout().lock(), jobs)
 }
 
-/// Splits every line of `input` to `output`; blank lines are passed over.
-fn split_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<Outcome> {
+/// Bytes of captions that one thread answers at a time.
+const PART: usize = 1 << 15;
+
+/// Splits every line of `input` to `output` with `jobs` threads; blank lines are passed over.
+///
+/// What has come is answered at once, so that a program may write a caption and wait for its panels.
+fn split_lines(mut input: impl Read, mut output: impl Write, jobs: usize) -> anyhow::Result<Outcome> {
     let mut rejected = 0;
-    let mut bytes = Vec::new();
     let mut number = 0;
+    // Bytes without an answer: `block[..filled]`.
+    let mut block = vec![0; 4 * PART * jobs];
+    let mut filled = 0;
     loop {
-        bytes.clear();
-        if input
-            .read_until(b'\n', &mut bytes)
-            .context("reading captions from stdin")?
-            == 0
-        {
-            break;
+        if filled == block.len() {
+            block.resize(2 * filled, 0);
         }
-        number += 1;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
+        let read = match input.read(&mut block[filled..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.context("reading captions from stdin")?,
+        };
+        let unseen = filled;
+        filled += read;
+        let whole = match block[unseen..filled].iter().rposition(|&b| b == b'\n') {
+            Some(at) => unseen + at + 1,
+            // The last line may have no end.
+            None if read == 0 => filled,
+            None => continue,
+        };
+        let mut write = |answered: anyhow::Result<(Vec<u8>, usize)>| {
+            let (bytes, wrong) = answered?;
+            rejected += wrong;
+            anyhow::Ok(output.write_all(&bytes)?)
+        };
+        let parts = parts(&block[..whole], number);
+        match &parts[..] {
+            // A few lines are not worth a thread.
+            [part] => write(split_part(part))?,
+            parts => map_ordered(
+                parts,
+                jobs,
+                || (),
+                |(), part| split_part(part),
+                |_, answered| write(answered),
+            )?,
+        }
+        output.flush()?;
+        number += count_lines(&block[..whole]);
+        block.copy_within(whole..filled, 0);
+        filled -= whole;
+        if read == 0 {
+            return Ok(Outcome::from_rejected(rejected));
+        }
+    }
+}
+
+/// Lines to answer, and the number of lines before them.
+struct Part<'a> {
+    lines: &'a [u8],
+    before: usize,
+}
+
+/// Whole lines in parts of about [`PART`] bytes; `before` stand before the first.
+fn parts(mut lines: &[u8], mut before: usize) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    while !lines.is_empty() {
+        let end = match lines.get(PART..).and_then(|rest| rest.iter().position(|&b| b == b'\n')) {
+            Some(at) => PART + at + 1,
+            None => lines.len(),
+        };
+        let (part, rest) = lines.split_at(end);
+        parts.push(Part { lines: part, before });
+        before += count_lines(part);
+        lines = rest;
+    }
+    parts
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&b| b == b'\n').count()
+}
+
+/// The answers to a part, and how many of its lines were rejected.
+fn split_part(part: &Part) -> anyhow::Result<(Vec<u8>, usize)> {
+    let mut output = Vec::with_capacity(2 * part.lines.len());
+    let mut rejected = 0;
+    for (k, line) in part.lines.split(|&b| b == b'\n').enumerate() {
+        if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let line = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         match serde_json::from_slice::<Input>(line) {
             Ok(line) => {
                 let options = SplitOptions {
@@ -77,13 +152,12 @@ fn split_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Resul
             }
             Err(error) => {
                 rejected += 1;
-                serde_json::to_writer(&mut output, &reject(line, number, &error))?;
+                serde_json::to_writer(&mut output, &reject(line, part.before + k + 1, &error))?;
             }
         }
-        output.write_all(b"\n")?;
+        output.push(b'\n');
     }
-    output.flush()?;
-    Ok(Outcome::from_rejected(rejected))
+    Ok((output, rejected))
 }
 
 /// What some editors write before the first line.

@@ -171,3 +171,68 @@ fn the_development_captions_keep_their_scores() {
     assert!(clean_right * 100 >= clean * 97, "{clean_right} of {clean}");
     assert!(noised_right * 100 >= noised * 90, "{noised_right} of {noised}");
 }
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes_in_order() {
+    // More than the threads take at once, with lines in between that cannot be read.
+    let mut input = String::new();
+    for k in 0..4000 {
+        let line = match k % 500 {
+            250 => "no json\n".to_owned(),
+            _ => format!(
+                "{{\"id\": {k}, \"caption\": \"图{k} 眼底。A．彩照；B．造影 {}\"}}\n",
+                "x".repeat(k % 97)
+            ),
+        };
+        input.push_str(&line);
+    }
+    let run = |jobs: &str| {
+        let output = assert_cmd::Command::cargo_bin("ingest")
+            .unwrap()
+            .args(["split", "--jobs", jobs])
+            .write_stdin(input.as_str())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        output.stdout
+    };
+    let one = run("1");
+    assert_eq!(run("3"), one);
+    let lines: Vec<serde_json::Value> = one
+        .split(|&b| b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4000);
+    for (k, line) in lines.iter().enumerate() {
+        match k % 500 {
+            250 => assert_eq!(line["line"], k + 1),
+            _ => assert_eq!(line["id"], k),
+        }
+    }
+}
+
+#[test]
+fn an_answer_comes_before_the_next_caption_is_written() {
+    use std::io::{BufRead, BufReader, Write};
+    let mut program = std::process::Command::new(assert_cmd::cargo::cargo_bin("ingest"))
+        .arg("split")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = program.stdin.take().unwrap();
+    let mut output = BufReader::new(program.stdout.take().unwrap());
+    for k in 0..3 {
+        writeln!(
+            input,
+            "{{\"id\": {k}, \"caption\": \"Figure 2. (a) Photograph. (b) Angiogram.\"}}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        output.read_line(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("{{\"id\":{k},")), "{answer}");
+    }
+    drop(input);
+    assert!(program.wait().unwrap().success());
+}
