@@ -5,6 +5,7 @@
 
 pub mod clean;
 pub mod dedup;
+pub mod derive;
 pub mod formats;
 pub mod keywords;
 pub mod outline;
@@ -12,7 +13,7 @@ pub mod record;
 pub mod segment;
 pub mod stream;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -23,8 +24,9 @@ use serde::Serialize;
 
 use clean::clean;
 use dedup::{Dedup, Seen};
+use derive::Derivation;
 use formats::{FileRecords, Record, corpus_files};
-use keywords::{Derivation, Keywords};
+use keywords::Keywords;
 use segment::{is_long_enough, language, utterances};
 use stream::{Stop, for_each_stretch};
 
@@ -189,58 +191,70 @@ fn find_keywords(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Resul
 /// Derives keywords, see [`keywords`].
 fn derive(options: &TextOptions, files: &[Vec<PathBuf>]) -> anyhow::Result<Vec<keywords::Keyword>> {
     let mut derivation = Derivation::default();
-    // In-domain texts counted so far, by language.
-    let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
+    let progress = dataset::progress::bar(None, "deriving keywords");
+    for_each_domain_text(options, files, |text| {
+        derivation.add_domain(text);
+        progress.inc(1);
+    })?;
+    derivation.end_domain();
+    for_each_domain_text(options, files, |text| {
+        derivation.add_context(text);
+        progress.inc(1);
+    })?;
+    // A textbook on the eye says nothing about how specific a word is.
+    for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| !corpus.domain) {
+        for_each_utterance(files, |text| {
+            derivation.add_corpus(text);
+            progress.inc(1);
+        });
+    }
+    progress.finish();
+    Ok(derivation.finish())
+}
+
+/// Calls `f` with every in-domain text: the captions of the dataset folder and the utterances of corpora on the eye.
+fn for_each_domain_text(options: &TextOptions, files: &[Vec<PathBuf>], mut f: impl FnMut(&str)) -> anyhow::Result<()> {
+    let mut covered: BTreeSet<&str> = BTreeSet::new();
     if options.out.is_dir() {
         for row in Dataset::open(&options.out)?.pairs(Columns::WithoutImageBytes)? {
             let row = row?;
             for (tongue, caption) in [("en", &row.caption_en), ("zh", &row.caption_zh)] {
                 if let Some(caption) = caption {
-                    derivation.add_domain(caption);
-                    *counted.entry(tongue).or_default() += 1;
+                    f(caption);
+                    covered.insert(tongue);
                 }
             }
         }
     }
-    if options.from_dataset && counted.is_empty() {
-        bail!(
-            "--from-dataset: {} holds no captions; run `ingest book` first or leave the option out",
-            options.out.display()
-        );
-    }
-    let progress = dataset::progress::bar(None, "deriving keywords");
-    if !options.from_dataset {
-        for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| corpus.domain) {
-            for_each_utterance(files, |text| {
-                derivation.add_domain(text);
-                *counted.entry(language(text).unwrap_or("en")).or_default() += 1;
-            });
+    if options.from_dataset {
+        if covered.is_empty() {
+            bail!(
+                "--from-dataset: {} holds no captions; run `ingest book` first or leave the option out",
+                options.out.display()
+            );
         }
-        // In a language without captions and textbooks, what holds a core word stands for the domain.
-        let core = Keywords::core();
-        let missing: Vec<&str> = ["en", "zh"].into_iter().filter(|l| !counted.contains_key(l)).collect();
-        for (_, files) in options
-            .corpora
-            .iter()
-            .zip(files)
-            .filter(|(corpus, _)| !corpus.domain && !missing.is_empty())
-        {
-            for_each_utterance(files, |text| {
-                if language(text).is_some_and(|l| missing.contains(&l)) && !core.matches(text).is_empty() {
-                    derivation.add_domain(text);
-                }
-            });
-            progress.inc(1);
-        }
+        return Ok(());
     }
-    derivation.end_domain();
-    // A textbook on the eye says nothing about how specific a word is.
+    for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| corpus.domain) {
+        for_each_utterance(files, |text| {
+            f(text);
+            covered.insert(language(text).unwrap_or("en"));
+        });
+    }
+    // In a language without captions and textbooks, what holds a core word stands for the domain.
+    let core = Keywords::core();
+    let missing: Vec<&str> = ["en", "zh"].into_iter().filter(|l| !covered.contains(l)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
     for (_, files) in options.corpora.iter().zip(files).filter(|(corpus, _)| !corpus.domain) {
-        for_each_utterance(files, |text| derivation.add_corpus(text));
-        progress.inc(1);
+        for_each_utterance(files, |text| {
+            if language(text).is_some_and(|l| missing.contains(&l)) && !core.matches(text).is_empty() {
+                f(text);
+            }
+        });
     }
-    progress.finish();
-    Ok(derivation.finish())
+    Ok(())
 }
 
 /// Calls `f` with every utterance of readable records, in order.
