@@ -2,7 +2,7 @@
 
 use super::context::{Boundary, Follow, boundary};
 use super::group::{Atoms, GLUED_WORDS, LONGEST_ATOM, group, skip_blank};
-use super::marks::{Form, Mark, finish, panel_word};
+use super::marks::{Form, MEASURE_WORDS, Mark, finish, panel_word};
 use super::normalize::{Normalized, is_cjk};
 
 /// `(A)`, `[B, C]`, `(Panel A)`, `(AJ` and other brackets that OCR damaged.
@@ -98,7 +98,9 @@ fn broken_bracket(n: &Normalized, i: usize, j: usize, from: usize, to: usize) ->
         && (!after.is_ascii_alphanumeric() || len == 2)
         && after != ')'
         && j + len < to;
-    if open && single && is_cjk(tail) && !GLUED_WORDS.contains(tail) && n.at(j).is_ascii_uppercase() {
+    // `(9` is what is left of `(c)`.
+    let letter = n.at(j).is_ascii_uppercase() || n.at(j) == '9' && !MEASURE_WORDS.contains(tail);
+    if open && single && is_cjk(tail) && !GLUED_WORDS.contains(tail) && letter {
         // `。【E经病灶`: the closing bracket was lost.
         return Some(finish(n, (i, j + 1), Atoms::one(j, 1), Form::Paren, from, to, 0.8));
     }

@@ -201,8 +201,8 @@ pub const ANY_GLYPH_COST: f32 = 1.3;
 /// Latin print: closed bowls, open bowls, stems, and the Chinese boxes).
 const UPPER_SHAPES: [(char, &str); 14] = [
     ('A', "4^ΛÀÁÂÄÅÃRaH"),
-    ('B', "8R日E3ßPb6"),
-    ('C', "(Gc<O[{e0"),
+    ('B', "8R日E3ßPb6了"),
+    ('C', "(Gc<O[{e05"),
     ('D', "0O口Q]Do曰"),
     ('E', "F下£三B王e"),
     ('F', "EP下Tfr"),
@@ -219,7 +219,7 @@ const UPPER_SHAPES: [(char, &str); 14] = [
 const LOWER_SHAPES: [(char, &str); 12] = [
     ('a', "@oàáâäåãu8d3s"),
     ('b', "6hBk"),
-    ('c', "eC(o<"),
+    ('c', "eC(o<9"),
     ('d', "aAq"),
     ('e', "coCs€"),
     ('f', "trF"),

@@ -107,7 +107,7 @@ const PANEL_WORDS: [&str; 12] = [
 const LONGEST_PANEL_WORD: usize = 11;
 const SHORTEST_PANEL_WORD: usize = 4;
 /// Chinese characters after a number that make it an amount.
-const MEASURE_WORDS: &str = "个天周年月日次级分秒时岁眼例期度种条处只倍小号型类者名位毫厘微米组至到余多点";
+pub(super) const MEASURE_WORDS: &str = "个天周年月日次级分秒时岁眼例期度种条处只倍小号型类者名位毫厘微米组至到余多点";
 
 /// Finds all marks in the characters `from..to`.
 pub fn scan(n: &Normalized, from: usize, to: usize) -> Vec<Mark> {
@@ -275,6 +275,11 @@ fn open(n: &Normalized, i: usize, from: usize, to: usize) -> Option<Mark> {
     let digits = n.at(atoms[0].start).is_ascii_digit();
     let (form, end) = match n.at(end) {
         ')' | ']' | '}' => (Form::Close, end + 1),
+        // `A' 彩照`: a bracket of old faces.
+        '\'' if !digits && (matches!(next, ' ' | '\n') || is_cjk(next)) => {
+            damage = 0.3;
+            (Form::Close, end + 1)
+        }
         '.' if !(digits && next.is_ascii_digit()) => (Form::Dot, end + 1),
         // `；3．5分钟`: a label before a number, or a decimal number; only the run can tell.
         '.' if matches!(boundary, Boundary::Stop | Boundary::Line) => {

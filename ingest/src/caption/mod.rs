@@ -9,6 +9,7 @@
 mod brackets;
 mod candidates;
 pub mod context;
+mod doubts;
 mod entries;
 #[cfg(test)]
 mod grammar_tests;
@@ -16,6 +17,7 @@ pub mod group;
 mod headword;
 pub mod labels;
 pub mod marks;
+mod mirror;
 pub mod normalize;
 mod number;
 pub mod positions;

@@ -1,11 +1,13 @@
 //! A caption into its panels: figure number, preface, and the words of every label.
 
+use super::doubts::note_doubts;
 use super::entries::{after_texts, before_texts, mixed_texts};
 use super::labels::Family;
 use super::marks::scan;
+use super::mirror::cut_like;
 use super::normalize::{Normalized, normalize};
 use super::positions::position_run;
-use super::run::{Context, Item, Mode, Run, best_run};
+use super::run::{Context, Mode, Run, best_run};
 use super::start::heads;
 use super::stretch::{Stretch, order, stretches};
 use super::text::{after_first_sentence, entry, join, legend, words};
@@ -106,6 +108,14 @@ pub fn split_lean(raw: &str, options: &SplitOptions) -> SplitCaption {
         let own: Vec<&Stretch> = stretches.iter().filter(|s| s.chinese == chinese).collect();
         if wanted > 0 && options.panels.is_none() {
             blocks[1 - surer] = split_block(&n, raw, &own, chinese, Some(wanted));
+        }
+        if labels_of(&blocks[0]) != labels_of(&blocks[1]) {
+            let model = usize::from(blocks[1].panels.len() > blocks[0].panels.len());
+            let own = stretches.iter().filter(|s| s.chinese != blocks[model].chinese);
+            let text: String = own.map(|s| n.raw_slice(raw, s.from, s.to)).collect();
+            if let Some(cut) = cut_like(&blocks[model], &text) {
+                blocks[1 - model] = cut;
+            }
         }
     }
     assemble(figure_no, blocks, options)
@@ -233,7 +243,12 @@ fn body(
         position_run(n, from, to, context)
     };
     let mut run = pick(letter_run, place_run);
-    if !letters.is_empty() {
+    // `图3-3f`: a run that begins with A leaves no room for another letter at the number.
+    let misread = letters.first().is_some_and(|&first| first > 1)
+        && run
+            .as_ref()
+            .is_some_and(|r| r.count() > 1 && r.mode == Mode::Before && r.items[0].values.first() == Some(&1));
+    if !letters.is_empty() && !misread {
         let covered = run
             .as_ref()
             .is_some_and(|r| r.count() > 1 && letters.iter().all(|v| r.items.iter().any(|i| i.values.contains(v))));
@@ -319,57 +334,6 @@ fn is_one_sentence_list(n: &Normalized, raw: &str, run: &Run) -> bool {
             let open = !text.ends_with(['.', ';', ':']) || run.items.len() > 3 && text.ends_with(';');
             open && !text.contains(". ")
         })
-}
-
-fn note_doubts(run: &Run, panels: Option<usize>, block: &mut Block) {
-    let damaged: Vec<&Item> = run.items.iter().filter(|i| i.damaged).collect();
-    if !damaged.is_empty() {
-        let labels: Vec<String> = damaged.iter().flat_map(|i| i.labels.iter().cloned()).collect();
-        block
-            .issues
-            .push(format!("label read through OCR damage: {}", labels.join(", ")));
-        block.doubt += 0.12 * damaged.len() as f32;
-    }
-    if let (Some(family), false) = (run.family, run.missing.is_empty()) {
-        let labels: Vec<String> = run.missing.iter().map(|&v| family.render(v)).collect();
-        block.issues.push(format!("label not found: {}", labels.join(", ")));
-        block.doubt += 0.25 * run.missing.len() as f32;
-        if panels == Some(run.count() + run.missing.len()) {
-            restore_lost(run, family, block);
-        }
-    }
-    let mean = run.score / run.items.len().max(1) as f32;
-    block.doubt += (1.3 - mean).clamp(0.0, 0.5) * 0.5;
-}
-
-/// The picture has as many panels as labels found and lost together: the lost ones get the
-/// sentence behind the label before them, or share its words.
-fn restore_lost(run: &Run, family: Family, block: &mut Block) {
-    for &value in &run.missing {
-        let before = family.render(value - 1);
-        let label = family.render(value);
-        let Some(k) = block.panels.iter().position(|p| p.0.contains(&before)) else {
-            continue;
-        };
-        let text = block.panels[k].1.clone();
-        let cuts: Vec<usize> = text
-            .char_indices()
-            .filter(|(at, c)| matches!(c, '。' | '；' | ';') || *c == '.' && text[at + 1..].starts_with(' '))
-            .map(|(at, c)| at + c.len_utf8())
-            .collect();
-        if let [cut] = cuts[..] {
-            block.panels[k].1 = words(&text[..cut]);
-            block.panels.insert(k + 1, (vec![label.clone()], words(&text[cut..])));
-            block
-                .issues
-                .push(format!("label {label} was lost: its words were cut at a sentence"));
-        } else {
-            block.panels[k].0.push(label.clone());
-            block
-                .issues
-                .push(format!("label {label} was lost: it shares the words of {before}"));
-        }
-    }
 }
 
 /// Joins the languages of a caption, panel by panel.

@@ -257,7 +257,7 @@ fn is_abbreviation_list(sentence: &str) -> bool {
 }
 
 /// Sentences and where they begin.
-fn sentences(text: &str) -> Vec<(usize, &str)> {
+pub fn sentences(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let mut start = 0;
     let bytes = text.as_bytes();

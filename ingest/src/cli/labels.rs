@@ -136,6 +136,12 @@ pub(super) fn finish(summary: &LabelsSummary) -> anyhow::Result<Outcome> {
     for (reason, count) in &summary.rejected {
         eprintln!("{}: {count} rejected: {reason} (each in the ledger)", summary.dataset);
     }
+    if summary.rows == 0 && summary.rejected.contains_key("missing") {
+        eprintln!(
+            "{}: no picture was found; --images is the folder that the list's paths begin in",
+            summary.dataset
+        );
+    }
     println!("{}", serde_json::to_string(summary)?);
     Ok(Outcome::from_rejected(summary.rejected.values().sum()))
 }

@@ -2,10 +2,12 @@
 
 use image::GrayImage;
 
+use super::bilingual::{caption_beside, is_other_language, join_same_figures, restore_lost_head, restored};
 use super::geometry::{Rect, hull};
 use super::sheet::Sheet;
 use super::text::TextRegion;
 use crate::caption::start::{find_caption_start, same_figure};
+use crate::ocr::figure_number::words_behind_number;
 use crate::ocr::join::{is_han, join_lines, language_of};
 use crate::ocr::read::{read_beginning, read_line, read_region};
 use crate::ocr::{OcrEngine, OcrError, OcrLine, mean_confidence};
@@ -51,38 +53,34 @@ pub fn find_captions(
     regions: &[TextRegion],
 ) -> Result<CaptionSearch, OcrError> {
     let mut search = CaptionSearch::default();
-    let mut others: Vec<(usize, String)> = Vec::new();
+    let mut others: Vec<(usize, Vec<OcrLine>)> = Vec::new();
     for (index, region) in regions.iter().enumerate() {
         let Some(lines) = read_candidate(engine, page, sheet, region)? else {
             search.other_regions.push(index);
             continue;
         };
-        let text: Vec<String> = lines.iter().map(|l| l.text.clone()).collect();
-        let found = cut_captions(sheet, lines);
+        let found = cut_captions(sheet, lines.clone());
         if found.is_empty() {
             search.other_regions.push(index);
-            others.push((index, text.join("\n")));
+            others.push((index, lines));
         }
         search.captions.extend(found);
     }
     search.captions = join_same_figures(std::mem::take(&mut search.captions));
-    for (index, text) in others {
-        note_other_language(&mut search.captions, &regions[index], &text);
-    }
-    Ok(search)
-}
-
-/// In a bilingual book one of the two captions may be read so badly that it does
-/// not begin like one: the other must not pass for the whole.
-fn note_other_language(captions: &mut [CaptionRegion], region: &TextRegion, text: &str) {
-    let line = region.lines.iter().map(Rect::height).max().unwrap_or(0);
-    for caption in captions {
-        let beside = region.bbox.gap_y(&caption.bbox) <= line
-            && 2 * region.bbox.overlap_x(&caption.bbox) > region.bbox.width().min(caption.bbox.width());
-        if beside && is_other_language(&caption.language, text) {
-            caption.other_language_beside = true;
+    for (index, lines) in others {
+        let Some(caption) = caption_beside(&mut search.captions, &regions[index], &lines) else {
+            continue;
+        };
+        match restored(lines, caption.figure_no.as_deref()) {
+            Some(lines) => {
+                search.captions.extend(cut_captions(sheet, lines));
+                search.other_regions.retain(|&i| i != index);
+            }
+            None => caption.other_language_beside = true,
         }
     }
+    search.captions = join_same_figures(std::mem::take(&mut search.captions));
+    Ok(search)
 }
 
 /// Reads every line of the regions named, wherever a caption might begin in them.
@@ -112,7 +110,8 @@ pub fn search_inside(
 }
 
 /// On a page with pictures but no caption, print that begins with a bare figure
-/// number is a caption whose 图 was not read.
+/// number is a caption whose 图 was not read, the comma of `图2-46，黄斑` is the wide blank behind the number, and
+/// what begins with 图 and no readable number is a caption without one.
 pub fn search_numbered(
     engine: &mut dyn OcrEngine,
     page: &GrayImage,
@@ -123,13 +122,24 @@ pub fn search_numbered(
     for index in std::mem::take(&mut search.other_regions) {
         let mut lines = read_all(engine, page, sheet, &regions[index], None)?;
         if let Some(first) = lines.first_mut()
-            && begins_with_number(&first.text)
             && first.text.chars().any(is_han)
         {
-            let from = first.text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-            first.text = format!("图{}", &first.text[from..]);
+            if let Some(text) = without_comma(&first.text) {
+                first.text = text;
+            } else if begins_with_number(&first.text) {
+                let from = first.text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+                first.text = format!("图{}", &first.text[from..]);
+            }
         }
-        let found = cut_captions(sheet, lines);
+        let unnumbered = lines.first().and_then(|first| words_behind_number(&first.text));
+        let found = match (unnumbered, lines.first_mut()) {
+            (Some(words), Some(first)) => {
+                let read = std::mem::replace(&mut first.text, words);
+                first.raw.get_or_insert(read);
+                caption_of(sheet, None, lines).into_iter().collect()
+            }
+            _ => cut_captions(sheet, lines),
+        };
         if found.is_empty() {
             search.other_regions.push(index);
         }
@@ -199,7 +209,7 @@ fn with_first_line(
 }
 
 /// `2-12 ...`, perhaps after a scrap of a character.
-fn begins_with_number(text: &str) -> bool {
+pub(super) fn begins_with_number(text: &str) -> bool {
     let mut chars = text.trim_start().chars().skip_while(|c| !c.is_ascii_digit()).peekable();
     let skipped = text.trim_start().chars().take_while(|c| !c.is_ascii_digit()).count();
     let mut digits = 0;
@@ -208,6 +218,21 @@ fn begins_with_number(text: &str) -> bool {
     }
     let joined = chars.next().is_some_and(|c| matches!(c, '-' | '–' | '—' | '.' | '．'));
     skipped <= 3 && (1..=3).contains(&digits) && joined && chars.next().is_some_and(|c| c.is_ascii_digit())
+}
+
+/// `图2-46，黄斑裂孔` with a blank for the comma; `None` for other beginnings.
+fn without_comma(text: &str) -> Option<String> {
+    let end = text.find(['，', ','])?;
+    let with_blank = format!(
+        "{} {}",
+        &text[..end],
+        text[end..].trim_start_matches(['，', ',']).trim_start()
+    );
+    let start = find_caption_start(&with_blank)?;
+    let number = text[..end].chars().filter(|c| !c.is_whitespace()).count();
+    // 图 and a separator for each label behind the number.
+    let longest = start.figure_no.chars().count() + 2 + 2 * start.letters.len();
+    (find_caption_start(text).is_none() && number <= longest).then_some(with_blank)
 }
 
 fn read_all(
@@ -230,7 +255,7 @@ fn read_all(
 }
 
 /// Lines from each caption start to the next start of another figure; what stands before the first start is no caption.
-fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
+pub(super) fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     let mut out: Vec<(String, Vec<OcrLine>)> = Vec::new();
     let lines = restore_lost_head(lines);
     let begins = beginnings(&lines);
@@ -256,15 +281,6 @@ fn cut_captions(sheet: &Sheet, lines: Vec<OcrLine>) -> Vec<CaptionRegion> {
     captions
 }
 
-/// True for print of some length in a language that the caption is not in.
-fn is_other_language(caption: &str, text: &str) -> bool {
-    /// Shorter print is a running head or a page number.
-    const LEAST_CHARS: usize = 12;
-    text.chars().filter(|c| !c.is_whitespace()).count() >= LEAST_CHARS
-        && caption != "zh+en"
-        && caption != language_of(text)
-}
-
 /// Which lines may begin a caption: not one that goes on with the sentence of the
 /// full line before it (`in the same patient as` / `Figure 2-1. A round lesion`).
 fn beginnings(lines: &[OcrLine]) -> Vec<bool> {
@@ -281,26 +297,6 @@ fn beginnings(lines: &[OcrLine]) -> Vec<bool> {
     (0..lines.len())
         .map(|i| i == 0 || !goes_on(&lines[i - 1], &lines[i]))
         .collect()
-}
-
-/// A region that begins with the bare number of the caption that follows in it is
-/// the same caption in another language: its 图 was lost and is put back.
-fn restore_lost_head(mut lines: Vec<OcrLine>) -> Vec<OcrLine> {
-    let number = lines
-        .iter()
-        .find_map(|l| find_caption_start(&l.text))
-        .map(|s| s.figure_no);
-    if let (Some(number), Some(first)) = (number, lines.first_mut())
-        && find_caption_start(&first.text).is_none()
-        && begins_with_number(&first.text)
-    {
-        let from = first.text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-        let restored = format!("图{}", &first.text[from..]);
-        if find_caption_start(&restored).is_some_and(|s| same_figure(&s.figure_no, &number)) {
-            first.text = restored;
-        }
-    }
-    lines
 }
 
 /// A caption from its lines; `None` for no lines.
@@ -331,28 +327,6 @@ fn paragraphs(lines: &[OcrLine]) -> String {
         }
     }
     parts.into_iter().map(join_lines).collect::<Vec<_>>().join("\n")
-}
-
-/// A Chinese and an English caption of one number belong to one figure.
-fn join_same_figures(captions: Vec<CaptionRegion>) -> Vec<CaptionRegion> {
-    let mut out: Vec<CaptionRegion> = Vec::new();
-    for caption in captions {
-        let home = out
-            .iter_mut()
-            .find(|c| matches!((&c.figure_no, &caption.figure_no), (Some(a), Some(b)) if same_figure(a, b)));
-        match home {
-            Some(first) => {
-                first.bbox = first.bbox.union(&caption.bbox);
-                first.text = format!("{}\n{}", first.text, caption.text);
-                first.language = language_of(&first.text).to_owned();
-                first.lines.extend(caption.lines);
-                first.confidence = mean_confidence(first.lines.iter().map(|l| (l.text.as_str(), l.confidence)));
-            }
-            None => out.push(caption),
-        }
-    }
-    out.sort_by_key(|c| (c.bbox.y0, c.bbox.x0));
-    out
 }
 
 #[cfg(test)]
@@ -391,6 +365,15 @@ mod tests {
             let found = cut_captions(&sheet, vec![line(above, 10), english.clone()]);
             assert_eq!(found.len(), 1, "{above}");
             assert_eq!(found[0].other_language_beside, lost, "{above}");
+        }
+    }
+
+    #[test]
+    fn a_wide_blank_read_as_a_comma_is_a_blank() {
+        assert_eq!(without_comma("图2-46，黄斑裂孔").as_deref(), Some("图2-46 黄斑裂孔"));
+        assert_eq!(without_comma("图1-8A、B，裂孔").as_deref(), Some("图1-8A、B 裂孔"));
+        for text in ["图2-46 黄斑，裂孔", "如图2-46，可见", "图示，可见", "黄斑，裂孔", "，"] {
+            assert_eq!(without_comma(text), None, "{text}");
         }
     }
 

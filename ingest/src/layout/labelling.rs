@@ -80,8 +80,8 @@ fn by_order(panels: &[Rect], labels: &[String], printed: &[Option<PrintedLetter>
     };
     let (row_yes, row_no) = agreement(&rows);
     let (col_yes, col_no) = agreement(&columns);
-    // Only full grids are now and then named down their columns.
-    let either = is_grid(panels) && row_no == 0 && col_no == 0;
+    // Only full grids are now and then named down their columns, and what stands beside a panel of two rows.
+    let either = (is_grid(panels) || columns != rows && one_spans_rows(panels)) && row_no == 0 && col_no == 0;
     let (order, yes, no) = if columns != rows && col_yes > row_yes && col_no < row_no {
         (columns, col_yes, col_no)
     } else {
@@ -126,6 +126,15 @@ fn is_grid(panels: &[Rect]) -> bool {
         rows.push(before - rest.len());
     }
     rows.len() >= 2 && rows[0] >= 2 && rows.iter().all(|n| *n == rows[0])
+}
+
+/// True when a panel stands beside two of which one is under the other.
+fn one_spans_rows(panels: &[Rect]) -> bool {
+    let beside = |a: &Rect, b: &Rect| 2 * a.overlap_y(b) >= a.height().min(b.height());
+    panels.iter().any(|tall| {
+        let next: Vec<&Rect> = panels.iter().filter(|p| *p != tall && beside(p, tall)).collect();
+        next.iter().any(|a| next.iter().any(|b| a != b && !beside(a, b)))
+    })
 }
 
 /// Panels sorted into columns from the left, each from the top.
@@ -266,6 +275,26 @@ mod tests {
             .map(|n| n.as_deref().unwrap_or("?"))
             .collect::<Vec<_>>()
             .join(" ")
+    }
+
+    #[test]
+    fn beside_a_panel_of_two_rows_the_order_is_told_by_letters_alone() {
+        let tall = [
+            Rect::new(0, 0, 90, 90),
+            Rect::new(100, 0, 190, 190),
+            Rect::new(0, 100, 90, 190),
+        ];
+        let abc = labels("A B C");
+        assert_eq!(label_panels(&tall, &abc, &read("? ? ?")).1, Labelling::RowsOrColumns);
+        let (names_found, how) = label_panels(&tall, &abc, &read("? C ?"));
+        assert_eq!((names(&names_found).as_str(), how), ("A C B", Labelling::Order));
+        // Rows of two and one leave no doubt.
+        let rows = [
+            Rect::new(0, 0, 90, 90),
+            Rect::new(100, 0, 190, 90),
+            Rect::new(50, 100, 140, 190),
+        ];
+        assert_eq!(label_panels(&rows, &abc, &read("? ? ?")).1, Labelling::Order);
     }
 
     #[test]

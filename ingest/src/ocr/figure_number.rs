@@ -24,7 +24,7 @@ static HEAD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(?:附|彩|插)?�
 /// A number as it is printed: what follows is neither more of it nor a letter that is no label.
 #[allow(clippy::unwrap_used)]
 static CLEAN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*[0-9]+(?:\s?[-–—.．]\s?[0-9]+)*(?:$|[A-Ha-h]\b|[A-Ha-h][^A-Za-z]|[^0-9A-Za-z>+;*-])").unwrap()
+    Regex::new(r"^\s*[0-9]+(?:\s?[-–—.．]\s?[0-9]+)*(?:$|[A-Ha-h]\b|[A-Ha-h][^A-Za-z]|[^0-9A-Za-z>+;*?-])").unwrap()
 });
 
 /// A word of its own behind the number.
@@ -53,22 +53,60 @@ fn damaged(text: &str) -> Option<(usize, usize)> {
     (number_like && !CLEAN.is_match(run)).then_some((head, head + run.len()))
 }
 
-/// Where the characters `from..from + count` of a line stand, blanks left out, by the boxes of its words. Within a word
-/// every character takes the same room.
-fn place(line: &OcrLine, from: usize, count: usize) -> Option<Rect> {
+/// Where the characters `from..from + count` of a line stand, blanks left out, by the boxes of its words. Within a
+/// word a Chinese character takes twice the room of another, and the cut is made at the nearest gap in the print.
+fn place(page: &GrayImage, line: &OcrLine, from: usize, count: usize) -> Option<Rect> {
     let (mut at, mut found): (usize, Option<Rect>) = (0, None);
     for word in &line.words {
-        let length = word.text.chars().filter(|c| !c.is_whitespace()).count();
-        let (first, last) = (from.max(at), (from + count).min(at + length));
+        let room: Vec<i32> = word
+            .text
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .map(|c| if is_han(c) { 2 } else { 1 })
+            .collect();
+        let (first, last) = (from.max(at), (from + count).min(at + room.len()));
         if first < last {
             let [x0, y0, x1, y1] = word.bbox;
-            let x = |character: usize| x0 + (x1 - x0) * (character - at) as i32 / length as i32;
-            let part = Rect::new(x(first), y0, x(last), y1);
+            let cut = |character: usize| match character - at {
+                0 => x0,
+                inside if inside == room.len() => x1,
+                inside => {
+                    let share = |rooms: &[i32]| rooms.iter().sum::<i32>();
+                    let x = x0 + (x1 - x0) * share(&room[..inside]) / share(&room);
+                    nearest_gap(page, &Rect::new(x0, y0, x1, y1), x).unwrap_or(x)
+                }
+            };
+            let part = Rect::new(cut(first), y0, cut(last), y1);
             found = Some(found.map_or(part, |rect| rect.union(&part)));
         }
-        at += length;
+        at += room.len();
     }
-    found
+    found.filter(|rect| !rect.is_empty())
+}
+
+/// The middle of the columns without print that lie nearest to `x` in a line's rectangle, at most two thirds of its
+/// height away.
+fn nearest_gap(page: &GrayImage, line: &Rect, x: i32) -> Option<i32> {
+    let bounds = Rect::new(0, 0, page.width() as i32, page.height() as i32);
+    let line = line.intersection(&bounds);
+    let reach = line.height() * 2 / 3;
+    if line.is_empty() {
+        return None;
+    }
+    let column = |x: i32| (line.y0..line.y1).map(move |y| i32::from(page.get_pixel(x as u32, y as u32)[0]));
+    // The ground is what most pixels show, whether the print is dark or light.
+    let mut values: Vec<i32> = (line.x0..line.x1).flat_map(column).collect();
+    values.sort_unstable();
+    let (darkest, ground, lightest) = (values[0], values[values.len() / 2], values[values.len() - 1]);
+    let contrast = (lightest - ground).max(ground - darkest);
+    let blank = |x: i32| column(x).all(|v| (v - ground).abs() * 3 <= contrast);
+    let columns: Vec<i32> = ((x - reach).max(line.x0)..(x + reach).min(line.x1))
+        .filter(|&x| blank(x))
+        .collect();
+    columns
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|gap| i32::midpoint(gap[0], gap[gap.len() - 1]))
+        .min_by_key(|middle| (middle - x).abs())
 }
 
 /// The number and labels in an English reading; `before` is the Chinese one, which knows letters at its end better.
@@ -103,6 +141,30 @@ fn number_in(read: &str, before: &str) -> Option<String> {
     })
 }
 
+/// A caption that begins with 图 and a destroyed number, parted into 图 and the words behind the number, labels included.
+fn without_number(text: &str) -> Option<(&str, String)> {
+    let (head, end) = damaged(text)?;
+    let run = &text[head..end];
+    let labels = run
+        .char_indices()
+        .map(|(at, _)| run[at..].trim_end())
+        .find(|rest| LABELS.is_match(rest) && (rest.starts_with(['(', '[']) || rest.ends_with([')', ']', '.', ':'])))
+        .unwrap_or("");
+    Some((&text[..head], format!("{labels} {}", text[end..].trim_start())))
+}
+
+/// A caption whose destroyed number is known from elsewhere, with it; `None` for a line with a number of its own, or
+/// that does not begin with 图. Labels behind the destroyed number stay.
+pub fn with_number(text: &str, number: &str) -> Option<String> {
+    let (head, words) = without_number(text)?;
+    Some(format!("{head}{number} {}", words.trim_start()))
+}
+
+/// The words of a caption that begins with 图 and a destroyed number.
+pub fn words_behind_number(text: &str) -> Option<String> {
+    without_number(text).map(|(_, words)| words.trim_start().to_owned())
+}
+
 /// Reads damaged numbers of a Chinese reading again; a line whose number English cannot read either stays as it is.
 pub fn reread_numbers(
     engine: &mut dyn OcrEngine,
@@ -116,11 +178,18 @@ pub fn reread_numbers(
         };
         let (before, run, behind) = (&line.text[..head], &line.text[head..end], &line.text[end..]);
         let printed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
-        let Some(mut rect) = place(line, printed(before), printed(run)) else {
+        let Some(mut rect) = place(page, line, printed(before), printed(run)) else {
             continue;
         };
+        // What the Chinese model passed over behind 图 belongs to the number, a stroke of 图 does not.
+        if let Some(head) = place(page, line, 0, printed(before)) {
+            let edge = nearest_gap(page, &line.rect(), head.x1).unwrap_or(head.x1);
+            rect.x0 = edge;
+        }
         rect.x1 = rect.x1.min(rect.x0 + WIDEST * rect.height());
-        let read = recognize(engine, page, &rect.grown(3), height, Languages::English, &Mode::Line)?;
+        let margin = rect.grown(3);
+        let rect = Rect::new(rect.x0, margin.y0, margin.x1, margin.y1);
+        let read = recognize(engine, page, &rect, height, Languages::English, &Mode::Line)?;
         if let Some(number) = read.lines.first().and_then(|l| number_in(&l.text, run)) {
             let text = format!("{before}{number} {}", behind.trim_start())
                 .trim_end()
@@ -176,6 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_known_from_elsewhere_is_put_in() {
+        for (text, want) in [
+            ("图;4 (A) 视盘凹陷", Some("图5-45 (A) 视盘凹陷")),
+            ("图 -45视网膜炎", Some("图5-45 视网膜炎")),
+            ("图s-+s A. 出血", Some("图5-45 A. 出血")),
+            ("图5-44 出血", None),
+            ("图示病灶", None),
+            ("黄斑;4 出血", None),
+        ] {
+            assert_eq!(with_number(text, "5-45").as_deref(), want, "{text}");
+        }
+        assert_eq!(words_behind_number("图r->-zo 视锥细胞").as_deref(), Some("视锥细胞"));
+        assert_eq!(words_behind_number("图3?-35 (A) 出血").as_deref(), Some("(A) 出血"));
+        assert_eq!(words_behind_number("图3-35 出血"), None);
+    }
+
+    #[test]
     fn english_readings_give_numbers() {
         for (read, before, number) in [
             ("5-6-22A, B", ";-6-2>A、B ", Some("5-6-22A, B")),
@@ -190,6 +276,28 @@ mod tests {
         ] {
             assert_eq!(number_in(read, before).as_deref(), number, "{read}");
         }
+    }
+
+    #[test]
+    fn a_number_within_a_word_is_cut_at_the_gaps_in_the_print() {
+        let word = OcrWord {
+            text: "图;-6坏死".to_owned(),
+            bbox: [10, 10, 130, 40],
+            confidence: 0.6,
+        };
+        // 图, three narrow figures, two wide characters; equal shares of the word would cut through 图.
+        let strokes = [(10, 40), (44, 50), (52, 58), (60, 66), (70, 98), (101, 130)];
+        for (ground, ink) in [(255, 0), (40, 200)] {
+            let mut page = GrayImage::from_pixel(150, 50, Luma([ground]));
+            for (x, y) in strokes.iter().flat_map(|&(x0, x1)| x0..x1).zip((12..38).cycle()) {
+                page.put_pixel(x, y, Luma([ink]));
+            }
+            let rect = place(&page, &line_of(vec![word.clone()]), 1, 3).unwrap();
+            assert_eq!((rect.x0, rect.x1), (41, 67));
+        }
+        // Without print there is no gap to be found, only shares.
+        let page = GrayImage::from_pixel(150, 50, Luma([255]));
+        assert!(place(&page, &line_of(vec![word]), 1, 3).is_some());
     }
 
     #[test]

@@ -225,6 +225,9 @@ fn doubtful_reading(caption: &CaptionContent) -> Vec<String> {
             caption.worst_line
         ));
     }
+    if caption.figure_no.is_none() {
+        reasons.push("the figure number was not read".to_owned());
+    }
     if caption.other_language_beside {
         reasons.push("print in another language beside the caption was not recognised as part of it".to_owned());
     }
