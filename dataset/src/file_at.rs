@@ -38,12 +38,32 @@ impl FileAt {
 
     /// Exactly `length` bytes from `start`.
     fn bytes_at(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.check(start, length)?;
+        let mut buffer = vec![0; length];
+        self.read_exact_at(&mut buffer, start)?;
+        Ok(buffer.into())
+    }
+
+    /// Whether the file has so many bytes there: before memory is taken for them.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn check(&self, start: u64, length: usize) -> Result<()> {
         if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
             return Err(ParquetError::EOF(format!(
                 "{length} bytes at {start} are beyond the end of the file"
             )));
         }
-        let mut buffer = vec![0; length];
+        Ok(())
+    }
+
+    /// Fills `buffer` with the bytes from `start` on.
+    ///
+    /// # Errors
+    /// The file has fewer, or cannot be read.
+    pub fn read_exact_at(&self, buffer: &mut [u8], start: u64) -> Result<()> {
+        let length = buffer.len();
+        self.check(start, length)?;
         let mut read = 0;
         while read < length {
             let count = match self.read_at(&mut buffer[read..], start + read as u64) {
@@ -57,7 +77,7 @@ impl FileAt {
             }
             read += count;
         }
-        Ok(buffer.into())
+        Ok(())
     }
 }
 

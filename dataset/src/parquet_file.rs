@@ -6,14 +6,14 @@ use crate::guard::quietly;
 use crate::read::Columns;
 use crate::shard::MAX_ROW_GROUP_ROWS;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetStatisticsPolicy};
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::reader::Length;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Row groups up to this size are read from disk in one piece per run of
@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 const MAX_WINDOW_BYTES: u64 = 160 << 20;
 /// Columns closer together than this are fetched in one read.
 const MAX_GAP_BYTES: u64 = 16 << 10;
+
+/// Leaf columns and where they lie in a buffer.
+pub(crate) type Chunks = Vec<(usize, Range<usize>)>;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,33 +156,62 @@ impl ParquetFile {
             .map_err(|e| DatasetError::parquet(&self.path, &e))
     }
 
-    /// The bytes of the wanted columns of a row group by leaf, or `None` if they
-    /// are more than `limit`.
-    pub fn chunks(&self, group: usize, mask: &ProjectionMask, limit: u64) -> Result<Option<Vec<(usize, Bytes)>>> {
+    /// Reads the wanted columns of a row group into `stored`, whose length only
+    /// grows: each leaf column and where it lies there. `None` if they are more
+    /// than `limit` bytes.
+    pub fn chunks(
+        &self,
+        group: usize,
+        mask: &ProjectionMask,
+        limit: u64,
+        stored: &mut Vec<u8>,
+    ) -> Result<Option<Chunks>> {
         let ranges = self.ranges(group, mask);
         let size: u64 = ranges.iter().map(|(start, end)| end - start).sum();
         if size > limit {
             return Ok(None);
         }
-        let error = |e| DatasetError::parquet(&self.path, &e);
-        let windowed = Windowed::new(&self.input, &ranges).map_err(error)?;
+        let too_large = |_| damaged(&self.path, "a column does not fit into memory");
+        let size = usize::try_from(size).map_err(too_large)?;
+        if stored.len() < size {
+            stored.resize(size, 0);
+        }
+        // Start and end in the file, and the place in `stored`.
+        let mut pieces = Vec::with_capacity(ranges.len());
+        let mut at = 0;
+        for (start, end) in ranges {
+            // Not more than `size`.
+            let next = at + (end - start) as usize;
+            let read = self.input.read_exact_at(&mut stored[at..next], start);
+            read.map_err(|e| DatasetError::parquet(&self.path, &e))?;
+            pieces.push((start, end, at));
+            at = next;
+        }
         let columns = self.metadata().row_group(group).columns().iter().enumerate();
         let chunks = columns
             .filter(|(leaf, _)| mask.leaf_included(*leaf))
             .map(|(leaf, column)| {
                 let (start, length) = column.byte_range();
-                let length = usize::try_from(length).map_err(|e| parquet::errors::ParquetError::General(e.to_string()));
-                Ok((leaf, windowed.get_bytes(start, length.map_err(error)?).map_err(error)?))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Some(chunks))
+                let holds = |(first, end, _): &&(u64, u64, usize)| *first <= start && start + length <= *end;
+                let (first, _, at) = pieces.iter().find(holds)?;
+                let from = at + (start - first) as usize;
+                Some((leaf, from..from + length as usize))
+            });
+        let chunks = chunks.collect::<Option<_>>();
+        chunks
+            .map(Some)
+            .ok_or_else(|| damaged(&self.path, "the place of a column"))
     }
 
-    /// Some bytes of the file.
-    pub fn bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        self.input
-            .get_bytes(start, length)
-            .map_err(|e| DatasetError::parquet(&self.path, &e))
+    /// Reads `length` bytes from `start` on into `buffer`, whose length only grows.
+    pub fn read<'a>(&self, start: u64, length: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
+        let error = |e| DatasetError::parquet(&self.path, &e);
+        self.input.check(start, length).map_err(error)?;
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        self.input.read_exact_at(&mut buffer[..length], start).map_err(error)?;
+        Ok(&buffer[..length])
     }
 
     /// Where the wanted columns of a row group lie, neighbours joined.

@@ -1,207 +1,283 @@
-//! The pages of one row group, opened so far that any row can be taken out.
+//! One row group opened so far that any row can be taken out.
 
-use super::page::{Bytes as Cursor, PageHeader, PageKind, Span};
-use bytes::Bytes;
+use super::page::{Bytes as Cursor, PageHeader, PageKind};
+use super::picture::Pictures;
 use parquet::basic::{Compression, Type};
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use std::cell::RefCell;
+use std::ops::Range;
 use zstd::bulk::Decompressor;
 
 /// Larger pages are left to the parquet crate.
 const MAX_PAGE_BYTES: usize = 16 << 20;
+/// Row groups whose pages are more, decompressed, as well: they may grow without limit.
+const MAX_PLAIN_BYTES: usize = 64 << 20;
 /// Column chunks with more values as well.
 const MAX_VALUES: usize = 1 << 20;
-/// The value of a row that has none.
+/// Row groups with more cells as well; four bytes are taken for each.
+const MAX_CELLS: usize = 4 << 20;
+/// The cell of a row that has no value.
 const NOTHING: u32 = u32::MAX;
 
 thread_local! {
     /// Setting one up costs more than a small page.
     static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    /// Used again for each column: fresh memory costs more than what is done with it.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// One leaf column of a row group.
-#[derive(Debug)]
-pub(super) struct LeafPages {
-    /// Pages as plain bytes.
-    pages: Vec<Bytes>,
-    /// Where each different value lies: its page and place.
-    values: Vec<(u32, Span)>,
-    /// The value of each slot, or [`NOTHING`]: slots are rows, in lists items.
-    slots: Vec<u32>,
-    /// Lists only: the first slot of each row, and the end.
-    starts: Option<Vec<u32>>,
+/// Levels and codes of one page, and where each different value of the column
+/// begins in [`OpenGroup::bytes`].
+#[derive(Debug, Default)]
+struct Scratch {
+    repetition: Vec<u32>,
+    definition: Vec<u32>,
+    codes: Vec<u32>,
+    values: Vec<u32>,
 }
 
-impl LeafPages {
-    /// Opens a column chunk whose bytes are all of `chunk`.
-    pub fn open(column: &ColumnChunkMetaData, chunk: &Bytes, rows: usize) -> Option<Self> {
-        let descriptor = column.column_descr();
-        let highest_definition = u32::try_from(descriptor.max_def_level()).ok()?;
-        let highest_repetition = u32::try_from(descriptor.max_rep_level()).ok()?;
-        let width = match column.column_type() {
-            Type::BYTE_ARRAY => None,
-            Type::INT32 | Type::FLOAT => Some(4),
+/// Some columns of a row group. Cells lie row by row, so that the cells of a row
+/// are neighbours in memory.
+#[derive(Debug, Default)]
+pub(super) struct OpenGroup {
+    rows: usize,
+    /// Bytes of each value by column; `None` where values tell their own length.
+    widths: Vec<Option<usize>>,
+    /// Different values of all columns as Parquet stores them plainly: the bytes,
+    /// behind their length (four bytes, the lowest first) where that varies.
+    bytes: Vec<u8>,
+    /// `rows × columns`: where the value begins in `bytes`, for lists where the
+    /// list begins in `lists`, or [`NOTHING`].
+    cells: Vec<u32>,
+    /// Of each list that is not empty the number of its items, then where each
+    /// begins in `bytes`.
+    lists: Vec<u32>,
+    /// Where pictures lie in the file.
+    pub pictures: Pictures,
+}
+
+impl OpenGroup {
+    /// Opens column chunks: leaf columns and where they lie in `stored`. Columns
+    /// of the group are numbered by their places in `chunks`. `None` where one is
+    /// out of the ordinary.
+    pub fn open(metadata: &RowGroupMetaData, stored: &[u8], chunks: &[(usize, Range<usize>)]) -> Option<Self> {
+        let rows = usize::try_from(metadata.num_rows()).ok()?;
+        let cells = rows.checked_mul(chunks.len()).filter(|&cells| cells <= MAX_CELLS)?;
+        let plain: i64 = chunks
+            .iter()
+            .map(|(leaf, _)| metadata.column(*leaf).uncompressed_size())
+            .fold(0, i64::saturating_add);
+        let mut group = Self {
+            rows,
+            widths: Vec::with_capacity(chunks.len()),
+            // The footer may lie about it, and need not be believed.
+            bytes: Vec::with_capacity(usize::try_from(plain).ok()?.min(stored.len().saturating_mul(8))),
+            cells: vec![NOTHING; cells],
+            ..Self::default()
+        };
+        for (number, (leaf, range)) in chunks.iter().enumerate() {
+            let column = metadata.column(*leaf);
+            group.widths.push(match column.column_type() {
+                Type::BYTE_ARRAY => None,
+                Type::INT32 | Type::FLOAT => Some(4),
+                _ => return None,
+            });
+            let chunk = stored.get(range.clone())?;
+            SCRATCH.with_borrow_mut(|scratch| group.add(number, chunks.len(), column, chunk, scratch))?;
+        }
+        Some(group)
+    }
+
+    /// Fills one of `columns` columns.
+    fn add(
+        &mut self,
+        number: usize,
+        columns: usize,
+        column: &ColumnChunkMetaData,
+        chunk: &[u8],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let highest = u32::try_from(column.column_descr().max_def_level()).ok()?;
+        let is_list = match column.column_descr().max_rep_level() {
+            0 => false,
+            1 => true,
             _ => return None,
         };
-        if highest_repetition > 1 {
-            return None;
-        }
+        let width = self.widths[number];
         let total = usize::try_from(column.num_values()).ok()?;
         if total > MAX_VALUES {
             return None;
         }
-        let is_list = highest_repetition == 1;
-        let mut leaf = Self {
-            pages: Vec::with_capacity(2),
-            values: Vec::new(),
-            slots: Vec::with_capacity(total),
-            starts: is_list.then(Vec::new),
-        };
+        scratch.values.clear();
+        // Rows begun; for the last one more items may come in the next page.
+        let mut rows = 0;
         let (mut at, mut seen, mut dictionary) = (0, 0, 0);
         while seen < total {
             let mut cursor = Cursor::new(chunk.get(at..)?);
             let header = cursor.page_header()?;
             let start = at.checked_add(cursor.at)?;
-            let end = start.checked_add(header.stored)?;
-            let stored = (end <= chunk.len()).then(|| chunk.slice(start..end))?;
-            at = end;
-            if !header.kind.is_known() || header.values > MAX_VALUES {
+            at = start.checked_add(header.stored)?;
+            let count = header.values;
+            if !header.kind.is_known() || count > MAX_VALUES {
                 return None;
             }
-            let page = plain(column.compression(), &header, stored)?;
-            let number = u32::try_from(leaf.pages.len()).ok()?;
-            let mut cursor = Cursor::new(&page);
-            leaf.values.reserve_exact(match header.kind {
-                PageKind::Data { .. } if header.kind.has_codes() => 0,
-                // No more values than bytes: the count in the header may lie.
-                _ => header.values.min(page.len()),
-            });
+            let base = self.bytes.len();
+            append_plain(&mut self.bytes, column.compression(), &header, chunk.get(start..at)?)?;
+            let mut cursor = Cursor::new(&self.bytes[base..]);
             if header.kind == PageKind::Dictionary {
-                for _ in 0..header.values {
-                    leaf.values.push((number, cursor.value(width)?));
+                place_values(&mut cursor, base, width, count, &mut scratch.values)?;
+                dictionary = scratch.values.len();
+                continue;
+            }
+            seen = seen.checked_add(count)?;
+            if is_list {
+                cursor.levels(1, count, &mut scratch.repetition)?;
+            }
+            // Empty where every slot has a value.
+            scratch.definition.clear();
+            let mut there = count;
+            if highest > 0 {
+                cursor.levels(highest, count, &mut scratch.definition)?;
+                there = scratch.definition.iter().filter(|&&level| level == highest).count();
+                if there == count {
+                    scratch.definition.clear();
                 }
-                dictionary = leaf.values.len();
+            }
+            if header.kind.has_codes() {
+                cursor.codes(there, dictionary, &mut scratch.codes)?;
+                // Levels and codes have been read: only values are kept.
+                self.bytes.truncate(base);
             } else {
-                seen = seen.checked_add(header.values)?;
-                let count = header.values;
-                let repetition = is_list.then(|| cursor.levels(1, count));
-                let repetition = match repetition {
-                    Some(levels) => Some(levels?),
-                    None => None,
-                };
-                let definition = match highest_definition {
-                    0 => None,
-                    highest => Some(cursor.levels(highest, count)?),
-                };
-                let is_there = |slot: usize| {
-                    definition
-                        .as_ref()
-                        .is_none_or(|levels| levels[slot] == highest_definition)
-                };
-                let there = (0..count).filter(|&slot| is_there(slot)).count();
-                let first = leaf.values.len();
-                let codes = if header.kind.has_codes() {
-                    cursor.codes(there, dictionary)?
-                } else {
-                    for _ in 0..there {
-                        leaf.values.push((number, cursor.value(width)?));
-                    }
-                    (first..leaf.values.len())
-                        .map(u32::try_from)
-                        .collect::<Result<_, _>>()
-                        .ok()?
-                };
-                let mut codes = codes.into_iter();
+                let first = u32::try_from(scratch.values.len()).ok()?;
+                place_values(&mut cursor, base, width, there, &mut scratch.values)?;
+                scratch.codes.clear();
+                scratch.codes.extend(first..u32::try_from(scratch.values.len()).ok()?);
+            }
+            let mut values = scratch
+                .codes
+                .iter()
+                .map(|&code| scratch.values.get(code as usize).copied());
+            let mut next = |slot: usize| match scratch.definition.get(slot) {
+                Some(&level) if level < highest => Some(NOTHING),
+                _ => values.next()?,
+            };
+            if is_list {
                 for slot in 0..count {
-                    if let (Some(starts), Some(levels)) = (&mut leaf.starts, &repetition)
-                        && levels[slot] == 0
-                    {
-                        starts.push(u32::try_from(leaf.slots.len()).ok()?);
+                    rows += usize::from(scratch.repetition[slot] == 0);
+                    let value = next(slot)?;
+                    let cell = self.cells.get_mut(rows.checked_sub(1)? * columns + number)?;
+                    if value != NOTHING {
+                        push_item(&mut self.lists, cell, value)?;
                     }
-                    let value = if is_there(slot) { codes.next()? } else { NOTHING };
-                    leaf.slots.push(value);
                 }
+            } else {
+                let cells = self.cells.get_mut(rows * columns..(rows + count) * columns)?;
+                for (slot, row) in cells.chunks_exact_mut(columns).enumerate() {
+                    row[number] = next(slot)?;
+                }
+                rows += count;
             }
-            leaf.pages.push(page);
         }
-        let end = u32::try_from(leaf.slots.len()).ok()?;
-        let found = match &mut leaf.starts {
-            Some(starts) => {
-                starts.push(end);
-                starts.len() - 1
-            }
-            None => leaf.slots.len(),
-        };
-        (found == rows).then_some(leaf)
+        (rows == self.rows).then_some(())
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Memory, pictures' places included.
+    pub fn memory(&self) -> usize {
+        let numbers = self.cells.capacity() + self.lists.capacity();
+        self.bytes.capacity() + numbers * 4 + Pictures::memory(self.rows) + size_of::<Self>()
+    }
+
+    /// The row whose value in this column is this.
+    pub fn find(&self, column: usize, value: &str) -> Option<usize> {
+        (0..self.rows).find(|&row| self.value(row, column) == Some(value.as_bytes()))
     }
 
     /// The bytes of a row's only value.
-    pub fn value(&self, row: usize) -> Option<&[u8]> {
-        self.slot(row)
+    pub fn value(&self, row: usize, column: usize) -> Option<&[u8]> {
+        self.value_at(self.cell(row, column)?, column)
     }
 
     /// The bytes of a row's items. An item that is null has none and is left out.
-    pub fn items(&self, row: usize) -> impl Iterator<Item = &[u8]> {
-        let bounds = self.starts.as_ref().and_then(|starts| {
-            let (first, end) = (starts.get(row)?, starts.get(row + 1)?);
-            Some(*first as usize..*end as usize)
+    pub fn items(&self, row: usize, column: usize) -> impl Iterator<Item = &[u8]> {
+        let items = self.cell(row, column).and_then(|start| {
+            let (&count, items) = self.lists.get(start as usize..)?.split_first()?;
+            items.get(..count as usize)
         });
-        bounds.unwrap_or(0..0).filter_map(|slot| self.slot(slot))
+        let items = items.unwrap_or_default().iter();
+        items.filter_map(move |&start| self.value_at(start, column))
     }
 
-    fn slot(&self, slot: usize) -> Option<&[u8]> {
-        let code = *self.slots.get(slot)?;
-        let (page, span) = self.values.get(code as usize)?;
-        span.of(self.pages.get(*page as usize)?)
+    fn cell(&self, row: usize, column: usize) -> Option<u32> {
+        let cell = *self.cells.get(row.checked_mul(self.widths.len())? + column)?;
+        (cell != NOTHING).then_some(cell)
     }
 
-    /// Memory, roughly; pages that share the row group's bytes count as well.
-    pub fn memory(&self) -> usize {
-        let pages: usize = self.pages.iter().map(Bytes::len).sum();
-        let starts = self.starts.as_ref().map_or(0, Vec::capacity);
-        pages + self.values.capacity() * size_of::<(u32, Span)>() + (self.slots.capacity() + starts) * 4
+    fn value_at(&self, start: u32, column: usize) -> Option<&[u8]> {
+        let bytes = self.bytes.get(start as usize..)?;
+        match self.widths.get(column)? {
+            Some(width) => bytes.get(..*width),
+            None => {
+                let (length, bytes) = bytes.split_first_chunk()?;
+                bytes.get(..u32::from_le_bytes(*length) as usize)
+            }
+        }
     }
 }
 
-/// A page's bytes without compression.
-fn plain(compression: Compression, header: &PageHeader, stored: Bytes) -> Option<Bytes> {
-    if header.plain > MAX_PAGE_BYTES {
+/// Adds an item to the list that begins at `cell`, the last one of `lists`.
+fn push_item(lists: &mut Vec<u32>, cell: &mut u32, value: u32) -> Option<()> {
+    if *cell == NOTHING {
+        *cell = u32::try_from(lists.len()).ok()?;
+        lists.push(0);
+    }
+    *lists.get_mut(*cell as usize)? += 1;
+    lists.push(value);
+    Some(())
+}
+
+/// Steps over `count` values; pushes where each begins, counted from `base` bytes
+/// before the cursor's own.
+fn place_values(
+    cursor: &mut Cursor<'_>,
+    base: usize,
+    width: Option<usize>,
+    count: usize,
+    values: &mut Vec<u32>,
+) -> Option<()> {
+    for _ in 0..count {
+        values.push(u32::try_from(base + cursor.at).ok()?);
+        cursor.value(width)?;
+    }
+    Some(())
+}
+
+/// Appends a page's bytes without compression.
+fn append_plain(bytes: &mut Vec<u8>, compression: Compression, header: &PageHeader, stored: &[u8]) -> Option<()> {
+    let base = bytes.len();
+    let end = base.checked_add(header.plain)?;
+    if header.plain > MAX_PAGE_BYTES || end > MAX_PLAIN_BYTES {
         return None;
     }
     match compression {
-        Compression::UNCOMPRESSED => Some(stored),
+        Compression::UNCOMPRESSED => {
+            bytes.extend_from_slice(stored);
+            Some(())
+        }
         Compression::ZSTD(_) => {
-            let bytes = ZSTD.with_borrow_mut(|kept| {
+            bytes.resize(end, 0);
+            let written = ZSTD.with_borrow_mut(|kept| {
                 let decompressor = match kept {
                     Some(decompressor) => decompressor,
                     None => kept.insert(Decompressor::new().ok()?),
                 };
-                decompressor.decompress(&stored, header.plain).ok()
+                decompressor.decompress_to_buffer(stored, &mut bytes[base..]).ok()
             })?;
-            (bytes.len() == header.plain).then(|| bytes.into())
+            (written == header.plain).then_some(())
         }
         _ => None,
     }
-}
-
-/// Where the values of an uncompressed page of plain byte arrays lie within it,
-/// header included; rows without a value have none. For pictures, whose pages
-/// are read one at a time.
-pub(super) fn spans_of_page(page: &[u8], highest_definition: u32, rows: usize) -> Option<Vec<Option<Span>>> {
-    let mut cursor = Cursor::new(page);
-    let header = cursor.page_header()?;
-    let plain_values = matches!(header.kind, PageKind::Data { .. }) && !header.kind.has_codes();
-    if !plain_values || !header.kind.is_known() || header.values != rows || highest_definition == 0 {
-        return None;
-    }
-    let definition = cursor.levels(highest_definition, header.values)?;
-    definition
-        .into_iter()
-        .map(|level| {
-            if level < highest_definition {
-                return Some(None);
-            }
-            cursor.value(None).map(Some)
-        })
-        .collect()
 }

@@ -4,6 +4,7 @@
 mod group;
 mod index;
 mod page;
+mod picture;
 mod row;
 
 use crate::error::{DatasetError, Result};
@@ -14,12 +15,13 @@ use crate::record::{LabelRecord, PairRecord};
 use crate::rows::Row;
 use crate::rows::columns::Columns as BatchColumns;
 use arrow::array::RecordBatch;
+use group::OpenGroup;
 use index::IdIndex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowSelector;
 use parquet::bloom_filter::Sbbf;
-use row::{ColumnPlaces, OpenGroup, RowOfPages, column_places};
-use std::cell::Cell;
+use row::{ColumnPlaces, RowOfPages, column_places};
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -87,6 +89,14 @@ const GROUP_MEMORY: usize = 256 << 20;
 const MAX_GROUP_BYTES: u64 = 16 << 20;
 /// Look-ups by id before the index of all ids is made.
 const LOOKUPS_BY_FILTER: usize = 16;
+
+/// Buffers larger than this are not kept for the next row.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// Row groups are read into it one after the other.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Opened row groups by file and number, the oldest first to go.
 #[derive(Default)]
@@ -214,7 +224,7 @@ impl<R: Row> RowReader<R> {
                 let group = self.group(number, at)?;
                 let place = match &*group {
                     Group::Large => return self.by_index(id),
-                    Group::Pages(pages) => pages.find(file.id, id),
+                    Group::Pages(pages) => file.id_number().and_then(|column| pages.find(column, id)),
                     Group::Batches(batches) => place_in_batches(batches, id),
                 };
                 if let Some(place) = place {
@@ -318,16 +328,22 @@ impl OpenFile {
             starts.push(*rows);
         }
         let schema = file.metadata().file_metadata().schema_descr();
+        let mask = file.mask(columns, false);
         Ok(Self {
-            mask: file.mask(columns, false),
             bytes: ProjectionMask::leaves(schema, file.leaf("image.bytes")),
             id,
             image: file.leaf("image.bytes"),
-            places: column_places(&file, R::TABLE),
+            places: column_places(&file, R::TABLE, &mask),
+            mask,
             starts,
             filters: OnceLock::new(),
             file,
         })
+    }
+
+    /// The number of the column `id` in opened row groups.
+    fn id_number(&self) -> Option<usize> {
+        self.places.as_ref()?.number(self.id)
     }
 
     /// Number of the row behind the last one.
@@ -358,15 +374,20 @@ impl OpenFile {
 
     fn group(&self, at: usize) -> Result<Group> {
         let path = self.file.path();
-        let Some(chunks) = self.file.chunks(at, &self.mask, MAX_GROUP_BYTES)? else {
-            return Ok(Group::Large);
-        };
-        if self.places.is_some() {
+        let opened = STORED.with_borrow_mut(|stored| {
+            let Some(chunks) = self.file.chunks(at, &self.mask, MAX_GROUP_BYTES, stored)? else {
+                return Ok(Some(Group::Large));
+            };
             let metadata = self.file.metadata().row_group(at);
+            let open = || OpenGroup::open(metadata, stored, &chunks);
             // A failure here is met again, and told, by the parquet crate.
-            if let Ok(Some(pages)) = quietly(|| OpenGroup::open(metadata, &chunks)) {
-                return Ok(Group::Pages(pages));
-            }
+            let pages = self.places.as_ref().and_then(|_| quietly(open).ok().flatten());
+            stored.truncate(MAX_KEPT_BYTES);
+            stored.shrink_to_fit();
+            Ok::<_, DatasetError>(pages.map(Group::Pages))
+        })?;
+        if let Some(group) = opened {
+            return Ok(group);
         }
         let batches = quietly(|| {
             self.file
@@ -392,7 +413,7 @@ impl OpenFile {
     /// page has been seen.
     fn image_bytes(&self, at: usize, place: usize, group: Option<&OpenGroup>) -> Result<Vec<u8>> {
         if let (Some(group), Some(image)) = (group, self.image)
-            && let Some(bytes) = group.picture(&self.file, at, image, place)?
+            && let Some(bytes) = group.pictures.get(&self.file, at, image, place, group.rows())?
         {
             return Ok(bytes);
         }
@@ -404,152 +425,4 @@ impl OpenFile {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::testing::drawn_pair;
-    use crate::write::SourceUpdate;
-
-    #[test]
-    fn rows_come_by_id_in_the_order_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();
-        for number in 0..330 {
-            update.push_pair(drawn_pair("book", number)).unwrap();
-        }
-        update.commit().unwrap();
-        let dataset = Dataset::open(folder.path()).unwrap();
-        let wanted: Vec<PairRecord> = [300, 7, 150, 151].into_iter().map(|n| drawn_pair("book", n)).collect();
-        let mut ids: Vec<&str> = wanted.iter().map(|row| row.id.as_str()).collect();
-        ids.insert(1, "pair-unknown");
-        assert_eq!(dataset.pairs_by_id(&ids).unwrap(), wanted);
-        assert!(dataset.labels_by_id(&ids).unwrap().is_empty());
-        let reader = dataset.pair_reader(Columns::All).unwrap();
-        // The bloom filters leave few row groups to look into.
-        assert!(reader.files[0].groups_that_may_hold(ids[0]).unwrap().len() <= 2);
-        let every: Vec<PairRecord> = dataset.pairs(Columns::All).unwrap().map(Result::unwrap).collect();
-        assert_eq!(reader.len(), 330);
-        for place in [0, 99, 100, 215, 329] {
-            assert_eq!(reader.at(place).unwrap(), every[place as usize]);
-        }
-        assert!(reader.at(330).unwrap_err().to_string().contains("330 rows"));
-        let plain = dataset
-            .pair_reader(Columns::WithoutImageBytes)
-            .unwrap()
-            .at(215)
-            .unwrap();
-        assert!(plain.image.bytes.is_empty() && plain.id == every[215].id);
-        // Asked often, the reader makes its index.
-        for wanted in 0..330 {
-            let row = drawn_pair("book", wanted);
-            assert_eq!(reader.by_id(&row.id).unwrap(), Some(row));
-        }
-        assert!(reader.index.get().is_some());
-        assert_eq!(reader.by_id("pair-unknown").unwrap(), None);
-        assert!(matches!(*reader.group(0, 1).unwrap(), Group::Pages(_)));
-        let some = Columns::Only(&["id", "modality", "image", "caption_en"]);
-        let row = dataset.pair_reader(some).unwrap().by_id(ids[0]).unwrap().unwrap();
-        assert_eq!((&row.image, &row.caption_en), (&wanted[0].image, &wanted[0].caption_en));
-        assert_eq!(row.source_id, "");
-    }
-
-    /// Pairs with and without values in all places.
-    fn uneven(count: u32) -> Vec<PairRecord> {
-        let uneven = |number: u32| {
-            let mut row = drawn_pair("book", number);
-            row.caption_en =
-                (!number.is_multiple_of(3)).then(|| format!("caption {}", "x".repeat(number as usize * 7 % 900)));
-            row.caption_zh = (number.is_multiple_of(7)).then(|| "黄斑".repeat(number as usize % 50));
-            row.panel_bbox = row.panel_bbox.filter(|_| !number.is_multiple_of(5));
-            row.ocr_confidence = (!number.is_multiple_of(4)).then_some(0.25);
-            row.quality_flags = (0..number % 4).map(|flag| format!("flag {}", flag * number)).collect();
-            row.licence = None;
-            row
-        };
-        (0..count).map(uneven).collect()
-    }
-
-    fn compare_all(folder: &std::path::Path, expected: fn(&Group) -> bool) {
-        let dataset = Dataset::open(folder).unwrap();
-        let some = Columns::Only(&["id", "modality", "image", "quality_flags"]);
-        for columns in [Columns::All, Columns::WithoutImageBytes, some] {
-            let rows: Vec<PairRecord> = dataset.pairs(columns).unwrap().map(Result::unwrap).collect();
-            let reader = dataset.pair_reader(columns).unwrap();
-            assert_eq!(reader.len(), rows.len() as u64);
-            // Twice: the second time the place of the picture is known.
-            for _ in 0..2 {
-                for (place, row) in rows.iter().enumerate() {
-                    assert_eq!(&reader.at(place as u64).unwrap(), row);
-                }
-            }
-            for row in &rows {
-                assert_eq!(reader.by_id(&row.id).unwrap().as_ref(), Some(row));
-            }
-            assert!(expected(&reader.group(0, 0).unwrap()));
-        }
-    }
-
-    #[test]
-    fn every_row_is_what_a_scan_gives() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();
-        for row in uneven(250) {
-            update.push_pair(row).unwrap();
-        }
-        update.commit().unwrap();
-        compare_all(folder.path(), |group| matches!(group, Group::Pages(_)));
-    }
-
-    #[test]
-    fn files_of_other_makers_are_read_alike() {
-        use parquet::arrow::ArrowWriter;
-        use parquet::basic::{Compression, Encoding};
-        use parquet::file::properties::{WriterProperties, WriterVersion};
-        let batch = PairRecord::to_batch(&uneven(230)).unwrap();
-        let plain = WriterProperties::builder().set_dictionary_enabled(false);
-        let newer = WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_2_0)
-            .set_compression(Compression::SNAPPY)
-            .set_column_encoding("id".into(), Encoding::DELTA_BYTE_ARRAY)
-            .set_column_dictionary_enabled("id".into(), false);
-        let small = WriterProperties::builder()
-            .set_data_page_row_count_limit(7)
-            .set_write_batch_size(7);
-        type Expected = fn(&Group) -> bool;
-        let cases: [(WriterProperties, Expected); 3] = [
-            (plain.build(), |group| matches!(group, Group::Pages(_))),
-            (newer.build(), |group| matches!(group, Group::Batches(_))),
-            (small.build(), |group| matches!(group, Group::Pages(_))),
-        ];
-        for (properties, expected) in cases {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::create_dir(folder.path().join("data")).unwrap();
-            let file = std::fs::File::create(folder.path().join("data/train-00000-of-00001.parquet")).unwrap();
-            let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
-            writer.write(&batch).unwrap();
-            writer.close().unwrap();
-            compare_all(folder.path(), expected);
-        }
-    }
-
-    #[test]
-    fn a_huge_row_group_is_not_held() {
-        use parquet::arrow::ArrowWriter;
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
-        let file = std::fs::File::create(folder.path().join("data/train-00000-of-00001.parquet")).unwrap();
-        let mut rows = uneven(120);
-        for row in &mut rows {
-            row.caption_figure = Some(row.id.repeat(7000));
-        }
-        let batch = PairRecord::to_batch(&rows).unwrap();
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-        let dataset = Dataset::open(folder.path()).unwrap();
-        let reader = dataset.pair_reader(Columns::All).unwrap();
-        assert_eq!(reader.at(77).unwrap(), rows[77]);
-        assert!(matches!(*reader.group(0, 0).unwrap(), Group::Large));
-        assert_eq!(reader.by_id(&rows[5].id).unwrap().as_ref(), Some(&rows[5]));
-    }
-}
+mod tests;

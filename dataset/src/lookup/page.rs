@@ -192,12 +192,13 @@ impl<'a> Bytes<'a> {
         })
     }
 
-    /// `count` numbers of the hybrid encoding, `width` bits each, up to `limit`.
-    fn hybrid(&mut self, width: u8, count: usize, limit: u32) -> Option<Vec<u32>> {
+    /// `count` numbers of the hybrid encoding, `width` bits each, up to `limit`,
+    /// in place of what `numbers` held.
+    fn hybrid(&mut self, width: u8, count: usize, limit: u32, numbers: &mut Vec<u32>) -> Option<()> {
         if width > 24 {
             return None;
         }
-        let mut numbers = Vec::with_capacity(count);
+        numbers.clear();
         while numbers.len() < count {
             let header = self.varint()?;
             let left = count - numbers.len();
@@ -210,26 +211,27 @@ impl<'a> Bytes<'a> {
                 // Groups of eight numbers, the lowest bits first; the last group may be cut.
                 let wanted = run.checked_mul(8)?.min(left);
                 let whole = run.checked_mul(usize::from(width))?.min(self.all.len() - self.at);
-                unpack(self.take(whole)?, width, wanted, &mut numbers)?;
+                unpack(self.take(whole)?, width, wanted, numbers)?;
             }
         }
-        numbers.iter().all(|&number| number <= limit).then_some(numbers)
+        numbers.iter().all(|&number| number <= limit).then_some(())
     }
 
     /// Levels of a version 1 data page: their length, then the hybrid encoding.
-    pub fn levels(&mut self, highest: u32, count: usize) -> Option<Vec<u32>> {
+    pub fn levels(&mut self, highest: u32, count: usize, levels: &mut Vec<u32>) -> Option<()> {
         let length = self.length()?;
         let width = u8::try_from(32 - highest.leading_zeros()).ok()?;
-        Bytes::new(self.take(length)?).hybrid(width, count, highest)
+        Bytes::new(self.take(length)?).hybrid(width, count, highest, levels)
     }
 
     /// Codes of a dictionary of `entries`.
-    pub fn codes(&mut self, count: usize, entries: usize) -> Option<Vec<u32>> {
+    pub fn codes(&mut self, count: usize, entries: usize, codes: &mut Vec<u32>) -> Option<()> {
         if count == 0 {
-            return Some(Vec::new());
+            codes.clear();
+            return Some(());
         }
         let width = self.byte()?;
-        self.hybrid(width, count, u32::try_from(entries.checked_sub(1)?).ok()?)
+        self.hybrid(width, count, u32::try_from(entries.checked_sub(1)?).ok()?, codes)
     }
 
     /// Where the next value of `width` bytes lies, or of its own length if that is `None`.
@@ -292,17 +294,22 @@ mod tests {
 
     #[test]
     fn hybrid_runs_and_packed_groups() {
+        fn hybrid(bytes: &[u8], width: u8, count: usize, limit: u32) -> Option<Vec<u32>> {
+            let mut numbers = vec![9];
+            let outcome = Bytes::new(bytes).hybrid(width, count, limit, &mut numbers);
+            outcome.map(|()| numbers)
+        }
         // The example of the format's description: 0 to 7 in three bits.
         let packed = [0b0000_0011, 0b1000_1000, 0b1100_0110, 0b1111_1010];
-        assert_eq!(Bytes::new(&packed).hybrid(3, 8, 7).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(Bytes::new(&packed).hybrid(3, 5, 7).unwrap(), [0, 1, 2, 3, 4]);
-        assert!(Bytes::new(&packed).hybrid(3, 8, 6).is_none(), "a code too high");
+        assert_eq!(hybrid(&packed, 3, 8, 7).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(hybrid(&packed, 3, 5, 7).unwrap(), [0, 1, 2, 3, 4]);
+        assert!(hybrid(&packed, 3, 8, 6).is_none(), "a code too high");
         // Four times 5, then one group.
         let mixed = [8, 5, 0b0000_0011, 0b1000_1000, 0b1100_0110, 0b1111_1010];
-        assert_eq!(Bytes::new(&mixed).hybrid(3, 6, 7).unwrap(), [5, 5, 5, 5, 0, 1]);
+        assert_eq!(hybrid(&mixed, 3, 6, 7).unwrap(), [5, 5, 5, 5, 0, 1]);
         // Width 0: nothing but the run.
-        assert_eq!(Bytes::new(&[6]).hybrid(0, 3, 0).unwrap(), [0, 0, 0]);
-        assert!(Bytes::new(&packed[..2]).hybrid(3, 8, 7).is_none(), "cut off");
+        assert_eq!(hybrid(&[6], 0, 3, 0).unwrap(), [0, 0, 0]);
+        assert!(hybrid(&packed[..2], 3, 8, 7).is_none(), "cut off");
     }
 
     proptest! {
@@ -313,9 +320,9 @@ mod tests {
                 prop_assert!(cursor.at <= bytes.len());
                 let _ = header.kind.is_known();
             }
-            let _ = Bytes::new(&bytes).hybrid(width, count, u32::MAX);
-            let _ = Bytes::new(&bytes).levels(3, count);
-            let _ = Bytes::new(&bytes).codes(count, 100);
+            let _ = Bytes::new(&bytes).hybrid(width, count, u32::MAX, &mut Vec::new());
+            let _ = Bytes::new(&bytes).levels(3, count, &mut Vec::new());
+            let _ = Bytes::new(&bytes).codes(count, 100, &mut Vec::new());
             if let Some(span) = Bytes::new(&bytes).value(None) {
                 prop_assert!(span.of(&bytes).is_some());
             }
