@@ -82,6 +82,13 @@ pub fn peak_memory_mib() -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
+/// Memory that a new program could take on this machine in MiB, where the system tells.
+pub fn free_memory_mib() -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
 /// Row lengths like captions': quantiles of a log-normal with median 30 tokens, 6 to `longest`, mixed.
 pub fn caption_lengths(rows: usize, longest: usize) -> Vec<usize> {
     const MEDIAN: f64 = 30.0;

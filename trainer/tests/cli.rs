@@ -9,6 +9,8 @@ mod bad_input;
 mod devices;
 #[path = "cli/drawn.rs"]
 mod drawn;
+#[path = "cli/reports.rs"]
+mod reports;
 #[path = "cli/resume.rs"]
 mod resume;
 #[path = "cli/road.rs"]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::training::{TrainingArgs, already_done, floats_mib, train_and_report, weights_mib};
+use super::training::{TrainingArgs, already_done, floats_mib, outlook, train_and_report, weights_mib};
 use crate::config::CodebookConfig;
 use crate::model::autoencoder::Autoencoder;
 use crate::model::layers::Init;
@@ -53,7 +53,6 @@ fn dry_run(config: &CodebookConfig) -> Result<ExitCode> {
     let shape = autoencoder_config(config);
     let parameters = Autoencoder::init(&shape, &mut Init::new(config.seed, &device))?.trained_elements();
     let spool = std::env::temp_dir();
-    let steps = CodebookStage::new(config, &spool).and_then(|stage| Ok(stage.plan()?.total_steps));
     // About eight maps a residual block on the way down and up, and six of [tokens, codes].
     let (mut floats, mut side) = (0.0, config.image_size as f64);
     for (level, multiplier) in config.multipliers.iter().enumerate() {
@@ -64,6 +63,11 @@ fn dry_run(config: &CodebookConfig) -> Result<ExitCode> {
         }
     }
     floats += 6.0 * side * side * config.codes as f64;
+    let outlook = outlook(
+        CodebookStage::new(config, &spool),
+        CodebookStage::plan,
+        weights_mib(parameters) + floats_mib(floats * config.batch as f64),
+    );
     println!(
         "{}",
         json!({
@@ -73,8 +77,9 @@ fn dry_run(config: &CodebookConfig) -> Result<ExitCode> {
                 "weights_gradients_moments": weights_mib(parameters),
                 "activations_estimate": floats_mib(floats * config.batch as f64),
             },
-            "steps": steps.as_ref().ok(),
-            "steps_unknown_because": steps.as_ref().err().map(|error| format!("{error:#}")),
+            "steps": outlook["steps"],
+            "steps_unknown_because": outlook["steps_unknown_because"],
+            "time_estimate": outlook["time_estimate"],
         })
     );
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! `trainer convert`: any supported checkpoint to safetensors.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -57,8 +58,8 @@ Examples:
 
 Input: safetensors, PyTorch files (.pth, .pt, .bin, .ckpt: zip, legacy or tar container) or a Hugging Face
 folder, sharded or not. Pickles are read as data: nothing in them is executed. Element types and values are
-kept as stored. One JSON line on stdout reports what was written and what was left out; `parity` compares the
-written file, read back and renamed to the input's names, with the input.")]
+kept as stored. One JSON line on stdout reports what was written and what was left out (with the reason); `parity`
+compares the written file, read back, with the input's tensors under the written names.")]
 pub struct Args {
     /// Checkpoint file or Hugging Face folder
     input: PathBuf,
@@ -90,10 +91,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let stored = load::read(&args.input)?;
     let total = stored.len();
-    let original = load::canonical(stored.clone())?;
+    let original = stored.clone();
     let input = || args.input.display().to_string();
     let (tensors, left_out) = match args.names {
-        Target::Stored => (stored, Vec::new()),
+        Target::Stored => (stored, LeftOut::new()),
         Target::Keepfit => renamed(stored, names::to_keepfit)?,
         Target::KeepfitV1 => renamed(stored, names::to_keepfit_v1)?,
         Target::Mlm => renamed(stored, names::to_masked_lm)?,
@@ -107,6 +108,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let mut left_out: Vec<String> = stored.keys().cloned().collect();
             let (key, tensor) = load::codebook(stored, copy).with_context(input)?;
             left_out.retain(|name| *name != key);
+            let left_out = with_reasons(left_out);
             tracing::info!("taking {key}");
             (Tensors::from([(names::CODEBOOK.to_owned(), tensor)]), left_out)
         }
@@ -144,10 +146,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names that were not written, and why.
+type LeftOut = BTreeMap<String, &'static str>;
+
+fn with_reasons(names: Vec<String>) -> LeftOut {
+    let reason = |name: &str| {
+        if names::is_ignored(name) {
+            "numbers that BERT counts itself"
+        } else {
+            "has no place in this target"
+        }
+    };
+    names
+        .into_iter()
+        .map(|name| {
+            let why = reason(&name);
+            (name, why)
+        })
+        .collect()
+}
+
 /// Reads the written file back and compares it, under the target's names, with what was read.
 fn agreement(file: &Path, original: Tensors, target: Target, made: &Tensors) -> Result<Agreement> {
     let rename: fn(names::Layout, &str) -> Option<String> = match target {
-        Target::Stored => |_, key| Some(key.to_owned()),
+        Target::Stored => return compare(&original, &load::read(file)?),
         Target::Codebook => return compare(made, &load::read(file)?),
         Target::Keepfit => names::to_keepfit,
         Target::KeepfitV1 => names::to_keepfit_v1,
@@ -155,16 +177,14 @@ fn agreement(file: &Path, original: Tensors, target: Target, made: &Tensors) -> 
         Target::Bert => names::to_bert,
         Target::Resnet => names::to_resnet,
     };
-    let (_, expected, _) = load::map_keys(original, rename);
-    let mut written = load::read(file)?;
-    if target == Target::Stored {
-        written = load::canonical(written)?;
-    }
-    compare(&expected, &written)
+    let (_, expected, _) = load::map_keys(load::canonical(original)?, rename);
+    compare(&expected, &load::read(file)?)
 }
 
 /// Tensors under another program's names, and the keys that have none.
-fn renamed(stored: Tensors, target: fn(names::Layout, &str) -> Option<String>) -> Result<(Tensors, Vec<String>)> {
-    let (_, tensors, left_out) = load::map_keys(load::canonical(stored)?, target);
-    Ok((tensors, left_out))
+fn renamed(stored: Tensors, target: fn(names::Layout, &str) -> Option<String>) -> Result<(Tensors, LeftOut)> {
+    let mut left_out: Vec<String> = stored.keys().filter(|key| names::is_ignored(key)).cloned().collect();
+    let (_, tensors, unplaced) = load::map_keys(load::canonical(stored)?, target);
+    left_out.extend(unplaced);
+    Ok((tensors, with_reasons(left_out)))
 }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::training::{
-    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib,
+    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, outlook, train_and_report,
+    weights_mib,
 };
 use crate::config::KeepfitConfig;
 use crate::model::bert::TextConfig;
@@ -87,12 +88,16 @@ fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
     let device = crate::device::training(&crate::device::select("cpu")?);
     let parameters = KeepFitModel::init(&shape, config.seed, &device)?.trained_elements();
     let spool = std::env::temp_dir();
-    let steps = KeepfitStage::new(config, &spool).and_then(|stage| Ok(stage.plan()?.total_steps));
     let halves = if config.mm { 2.0 } else { 1.0 };
     // Chunks of an accumulated batch hold their activations one at a time; the quantiser's logits are bounded.
     let rows = config.batch / config.accumulate;
     let floats = bert_floats(&shape.text, rows, config.max_tokens) + vision_floats(config, rows);
     let halves = if config.accumulate > 1 { 1.0 } else { halves };
+    let outlook = outlook(
+        KeepfitStage::new(config, &spool),
+        KeepfitStage::plan,
+        weights_mib(parameters) + floats_mib(halves * floats),
+    );
     println!(
         "{}",
         json!({
@@ -102,8 +107,9 @@ fn dry_run(config: &KeepfitConfig) -> Result<ExitCode> {
                 "weights_gradients_moments": weights_mib(parameters),
                 "activations_estimate": floats_mib(halves * floats),
             },
-            "steps": steps.as_ref().ok(),
-            "steps_unknown_because": steps.as_ref().err().map(|error| format!("{error:#}")),
+            "steps": outlook["steps"],
+            "steps_unknown_because": outlook["steps_unknown_because"],
+            "time_estimate": outlook["time_estimate"],
             "assumed": assumed,
             "deviations": build::deviations(config),
         })

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::training::{
-    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, train_and_report, weights_mib,
+    CLINICAL_BERT_VOCABULARY, TrainingArgs, already_done, bert_floats, floats_mib, outlook, train_and_report,
+    weights_mib,
 };
 use crate::config::MlmConfig;
 use crate::model::layers::Init;
@@ -63,17 +64,22 @@ fn dry_run(config: &MlmConfig) -> Result<ExitCode> {
     };
     let device = crate::device::training(&crate::device::select("cpu")?);
     let parameters = MaskedLm::init(&text, &mut Init::new(config.seed, &device)).trained_elements();
-    let steps = MlmStage::new(config).and_then(|stage| Ok(stage.plan()?.total_steps));
     let masked = config.batch as f64 * config.max_tokens as f64 * config.mask_probability;
     let activations = bert_floats(&text, config.batch, config.max_tokens) + 3.0 * masked * text.vocab_size as f64;
+    let outlook = outlook(
+        MlmStage::new(config),
+        MlmStage::plan,
+        weights_mib(parameters) + floats_mib(activations),
+    );
     println!(
         "{}",
         json!({
             "kind": "mlm",
             "parameters": parameters,
             "memory_mib": { "weights_gradients_moments": weights_mib(parameters), "activations_estimate": floats_mib(activations) },
-            "steps": steps.as_ref().ok(),
-            "steps_unknown_because": steps.as_ref().err().map(|error| format!("{error:#}")),
+            "steps": outlook["steps"],
+            "steps_unknown_because": outlook["steps_unknown_because"],
+            "time_estimate": outlook["time_estimate"],
             "assumed": assumed,
         })
     );

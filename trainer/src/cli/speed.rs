@@ -26,6 +26,7 @@ Examples:
   trainer speed compare --python venv/bin/python --script ../shared/parity/torch_speed.py --core 1 \\
                         --out docs/performance.md
   trainer speed compare --cases keepfit-224 --rounds 1 --core 1 --script ... --out docs/performance.md
+  trainer speed compare --cases keepfit-224 --threads 2 --script ... --out docs/performance.md
 
 One JSON line: seconds_per_step is the median of the steps after the warm-up, peak_rss_mib the highest
 memory of the process. Weights and inputs are random; sizes are ResNet50 and BERT-base.")]

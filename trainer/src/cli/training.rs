@@ -2,13 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::Result;
-use serde_json::Value;
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 use super::EXIT_SOME_REJECTED;
 use crate::run_folder::{RunFolder, Standing};
 use crate::stage::{Ending, LoopPlan, Request, Stage, train};
+
+/// Steps that a dry run tries; the last is the one that counts.
+const TRIED_STEPS: u64 = 2;
+/// A dry run leaves it at one step when that took longer, in seconds.
+const LONG_STEP: f64 = 60.0;
 
 /// Vocabulary of Bio_ClinicalBERT, assumed by a dry run where no tokeniser is at hand.
 pub const CLINICAL_BERT_VOCABULARY: usize = 28_996;
@@ -31,7 +37,7 @@ pub struct TrainingArgs {
     /// Change one key of the config; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Print parameters, memory and steps as JSON, and train nothing
+    /// Print parameters, memory, steps and an estimate of the time as JSON; tries two steps at most, keeps nothing
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -98,6 +104,43 @@ fn print_summary(run: &RunFolder, summary: Value) {
         line.extend(summary);
     }
     println!("{line}");
+}
+
+/// What a dry run says of the run's length: `steps` (or why they are unknown), and `time_estimate` by trying steps of
+/// the real config where the memory it needs, `needed_mib`, is free. Nothing is written.
+pub fn outlook<S: Stage>(stage: Result<S>, plan: impl Fn(&S) -> Result<LoopPlan>, needed_mib: f64) -> Value {
+    let known = stage.and_then(|stage| {
+        let steps = plan(&stage)?.total_steps;
+        Ok((stage, steps))
+    });
+    match known {
+        Err(error) => json!({ "steps": null, "steps_unknown_because": format!("{error:#}"), "time_estimate": null }),
+        Ok((mut stage, steps)) => {
+            let time = time_estimate(&mut stage, steps, needed_mib)
+                .unwrap_or_else(|error| json!({ "unknown_because": format!("{error:#}") }));
+            json!({ "steps": steps, "steps_unknown_because": null, "time_estimate": time })
+        }
+    }
+}
+
+fn time_estimate(stage: &mut dyn Stage, steps: u64, needed_mib: f64) -> Result<Value> {
+    if let Some(free) = crate::speed::free_memory_mib().filter(|&free| (free as f64) < needed_mib) {
+        bail!("a step needs about {needed_mib:.0} MiB, and {free} MiB are free here");
+    }
+    stage.begin(0)?;
+    let (mut seconds, mut tried) = (0.0, 0);
+    while tried < TRIED_STEPS.min(steps) && seconds <= LONG_STEP {
+        let began = Instant::now();
+        stage.train_step(tried)?;
+        seconds = began.elapsed().as_secs_f64();
+        tried += 1;
+    }
+    Ok(json!({
+        "hours": seconds * steps as f64 / 3600.0,
+        "seconds_per_step": seconds,
+        "steps_tried": tried,
+        "note": "an estimate: the last step tried on this machine times all steps, without evaluating and saving",
+    }))
 }
 
 /// Memory of weights, gradients and both moments, MiB (f32).

@@ -13,6 +13,7 @@ use burn::tensor::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cpu,
     ibq::{Quantized, Quantizer, to_map, to_tokens},
     layers::{Conv, Init},
     walk::{Role, Slot, Walk, join},
@@ -125,16 +126,34 @@ impl GroupNorm {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let grouped = x.reshape([batch * self.groups, channels / self.groups * height * width]);
-        let centered = grouped.clone() - grouped.mean_dim(1);
-        let variance = centered.clone().square().mean_dim(1);
-        let normal = centered / (variance + GROUP_NORM_EPSILON).sqrt();
-        let per_channel = [1, channels, 1, 1];
-        normal.reshape([batch, channels, height, width]) * self.weight.clone().reshape(per_channel)
-            + self.bias.clone().reshape(per_channel)
+    /// Normalises x, then y·σ(y) where `swish` says so.
+    fn forward(&self, x: Tensor<4>, swish: bool) -> Tensor<4> {
+        let affine = [self.weight.clone(), self.bias.clone()];
+        if cpu::applies(&x) {
+            cpu::group_norm::group_norm(x, affine, self.groups, GROUP_NORM_EPSILON, swish)
+        } else {
+            group_norm_plain(x, affine, self.groups, GROUP_NORM_EPSILON, swish)
+        }
     }
+}
+
+/// Group normalisation of x `[batch, channels, height, width]` by tensor operations, with weight and bias
+/// `[channels]`; then y·σ(y) where `swish` says so.
+pub fn group_norm_plain(
+    x: Tensor<4>,
+    [weight, bias]: [Tensor<1>; 2],
+    groups: usize,
+    epsilon: f64,
+    swish: bool,
+) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let grouped = x.reshape([batch * groups, channels / groups * height * width]);
+    let centered = grouped.clone() - grouped.mean_dim(1);
+    let variance = centered.clone().square().mean_dim(1);
+    let normal = centered / (variance + epsilon).sqrt();
+    let per_channel = [1, channels, 1, 1];
+    let y = normal.reshape([batch, channels, height, width]) * weight.reshape(per_channel) + bias.reshape(per_channel);
+    if swish { silu(y) } else { y }
 }
 
 impl Walk for GroupNorm {
@@ -166,8 +185,8 @@ impl ResBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let y = self.conv2.forward(silu(self.norm2.forward(y)));
+        let y = self.conv1.forward(self.norm1.forward(x.clone(), true));
+        let y = self.conv2.forward(self.norm2.forward(y, true));
         match &self.shortcut {
             Some(conv) => y + conv.forward(x),
             None => y + x,
@@ -213,7 +232,7 @@ impl SpatialAttention {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let flat = |t: Tensor<4>| t.reshape([batch, channels, height * width]);
-        let y = self.norm.forward(x.clone());
+        let y = self.norm.forward(x.clone(), false);
         let (q, k, v) = (
             flat(self.query.forward(y.clone())),
             flat(self.key.forward(y.clone())),
@@ -243,8 +262,8 @@ enum Stage {
     Attention(Box<SpatialAttention>),
     /// Nearest neighbour, twice the side; no parameters.
     Upsample,
+    /// Normalisation, then swish.
     Norm(GroupNorm),
-    Swish,
 }
 
 type Stages = Vec<(String, Stage)>;
@@ -261,8 +280,7 @@ fn run(stages: &[(String, Stage)], mut x: Tensor<4>) -> Tensor<4> {
                     InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([2 * height, 2 * width]);
                 module::interpolate(x, options)
             }
-            Stage::Norm(norm) => norm.forward(x),
-            Stage::Swish => silu(x),
+            Stage::Norm(norm) => norm.forward(x, true),
         };
     }
     x
@@ -276,7 +294,7 @@ fn walk_stages(stages: &mut [(String, Stage)], path: &str, visit: &mut dyn FnMut
             Stage::Residual(block) => block.walk(&key, visit),
             Stage::Attention(attention) => attention.walk(&key, visit),
             Stage::Norm(norm) => norm.walk(&key, visit),
-            Stage::Upsample | Stage::Swish => {}
+            Stage::Upsample => {}
         }
     }
 }
@@ -322,7 +340,6 @@ fn encoder(config: &AutoencoderConfig, init: &mut Init) -> Stages {
     }
     middle(&mut stages, channels, init);
     stages.push(("norm_out".into(), Stage::Norm(GroupNorm::init(channels, init))));
-    stages.push(("swish".into(), Stage::Swish));
     stages.push((
         "conv_out".into(),
         Stage::Conv(Conv::init_biased(channels, config.code_dim, 3, 1, init)),
@@ -355,7 +372,6 @@ fn decoder(config: &AutoencoderConfig, init: &mut Init) -> Stages {
         }
     }
     stages.push(("norm_out".into(), Stage::Norm(GroupNorm::init(channels, init))));
-    stages.push(("swish".into(), Stage::Swish));
     stages.push((
         "conv_out".into(),
         Stage::Conv(Conv::init_biased(channels, 3, 3, 1, init)),

@@ -99,7 +99,7 @@ impl PatchConv {
     /// x `[batch, in, h, w]` to `[batch, out, (h − 2)/stride + 1, (w − 2)/stride + 1]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         if cpu::applies(&x) {
-            let y = cpu::conv::conv2d(x, self.weight.clone(), self.stride, PADDING);
+            let y = cpu::conv::conv2d(x, self.weight.clone(), self.stride, PADDING, cpu::product::Sums::Plain);
             let [_, outputs, _, _] = y.dims();
             return match &self.bias {
                 Some(bias) => y + bias.clone().reshape([1, outputs, 1, 1]),

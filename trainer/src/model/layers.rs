@@ -7,7 +7,7 @@ use rand_chacha::{
 };
 
 use super::{
-    cpu,
+    cpu::{self, product::Sums},
     precision::Precision,
     walk::{Role, Slot, Walk, from_vec, join, to_vec},
 };
@@ -262,22 +262,38 @@ impl Conv {
 
     /// x `[batch, in, height, width]` to `[batch, out, ⌈height/stride⌉, ⌈width/stride⌉]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, Sums::Plain)
+    }
+
+    /// [`Conv::forward`] before a normalisation and its ReLU: in training the CPU adds up in short stretches.
+    pub fn forward_before_gate(&self, x: Tensor<4>, stats: &BatchStats) -> Tensor<4> {
+        self.forward_with(
+            x,
+            match stats {
+                BatchStats::Batch(_) => Sums::Halved,
+                BatchStats::Running => Sums::Plain,
+            },
+        )
+    }
+
+    fn forward_with(&self, x: Tensor<4>, sums: Sums) -> Tensor<4> {
         if cpu::applies(&x) && self.precision == Precision::F32 {
-            self.forward_cpu(x)
+            self.forward_cpu(x, sums)
         } else {
             self.forward_plain(x)
         }
     }
 
-    fn forward_cpu(&self, x: Tensor<4>) -> Tensor<4> {
-        let [outputs, _, kernel, _] = self.weight.dims();
+    fn forward_cpu(&self, x: Tensor<4>, sums: Sums) -> Tensor<4> {
+        let [_, _, kernel, _] = self.weight.dims();
+        let weight = self.weight.clone();
         let y = match (kernel, self.stride) {
-            (1, 1) => cpu::conv::pointwise(x, self.weight.clone()),
-            (1, 2) => cpu::conv::pointwise(cpu::conv::every_second(x), self.weight.clone()),
-            (_, stride) => cpu::conv::conv2d(x, self.weight.clone(), stride, kernel / 2),
+            (1, 1) => cpu::pointwise::pointwise(x, weight, sums),
+            (1, 2) => cpu::pointwise::pointwise(cpu::pointwise::every_second(x), weight, sums),
+            (_, stride) => cpu::conv::conv2d(x, weight, stride, kernel / 2, sums),
         };
         match &self.bias {
-            Some(bias) => y + bias.clone().reshape([1, outputs, 1, 1]),
+            Some(bias) => cpu::pointwise::add_bias(y, bias.clone()),
             None => y,
         }
     }

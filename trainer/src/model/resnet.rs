@@ -95,15 +95,19 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<4>, stats: &mut BatchStats) -> Tensor<4> {
-        let y = self.bn1.forward(self.conv1.forward(x.clone()), None, true, stats);
-        let y = self.bn2.forward(self.conv2.forward(y), None, true, stats);
-        let y = self.conv3.forward(y);
+        let y = self
+            .bn1
+            .forward(self.conv1.forward_before_gate(x.clone(), stats), None, true, stats);
+        let y = self
+            .bn2
+            .forward(self.conv2.forward_before_gate(y, stats), None, true, stats);
+        let y = self.conv3.forward_before_gate(y, stats);
         match &self.downsample {
             None => self.bn3.forward(y, Some(x), true, stats),
             Some((conv, norm)) => {
                 // bn3 comes before the downsampling norm in forward order, whatever is added to what.
                 let y = self.bn3.forward(y, None, false, stats);
-                norm.forward(conv.forward(x), Some(y), true, stats)
+                norm.forward(conv.forward_before_gate(x, stats), Some(y), true, stats)
             }
         }
     }
@@ -179,7 +183,9 @@ impl ResNet {
 
     /// images `[batch, 3, height, width]` in [0, 1]; any height and width from 1.
     pub fn forward(&self, images: Tensor<4>, stats: &mut BatchStats) -> ResNetOutput {
-        let x = self.bn1.forward(self.conv1.forward(images), None, true, stats);
+        let x = self
+            .bn1
+            .forward(self.conv1.forward_before_gate(images, stats), None, true, stats);
         let mut x = max_pool(x);
         let mut taps = vec![x.clone()];
         for stage in &self.stages {

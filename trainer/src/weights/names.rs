@@ -20,7 +20,7 @@ const ENDING_ALIASES: &[(&str, &str)] = &[
     ("LayerNorm.beta", "LayerNorm.bias"),
 ];
 
-/// Keys that carry nothing a model needs: position numbers of old BERT files.
+/// Keys that carry nothing a model needs: position numbers and token types of old BERT files, which BERT counts itself.
 const IGNORED_ENDINGS: &[&str] = &["embeddings.position_ids", "embeddings.token_type_ids"];
 
 /// Where a data-parallel or compiled model put its keys.
@@ -33,13 +33,18 @@ pub const CODEBOOK_EMA: &str = "model_ema.quantizeembeddingweight";
 /// The codebook's key in every model, and the raw copy in a SEED-Voken checkpoint.
 pub const CODEBOOK: &str = "quantize.embedding.weight";
 
+/// Whether `key`, as stored, carries nothing a model needs and so has no place in any.
+pub fn is_ignored(key: &str) -> bool {
+    IGNORED_ENDINGS.iter().any(|ending| key.ends_with(ending))
+}
+
 /// Key after undoing wrappers, old spellings and version aliases; None for keys to be ignored.
 pub fn canonical(key: &str) -> Option<String> {
     let mut key = key;
     while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| key.strip_prefix(wrapper)) {
         key = inner;
     }
-    if IGNORED_ENDINGS.iter().any(|ending| key.ends_with(ending)) {
+    if is_ignored(key) {
         return None;
     }
     if let Some((_, name)) = KEY_ALIASES.iter().find(|(alias, _)| *alias == key) {

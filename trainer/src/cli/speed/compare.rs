@@ -1,8 +1,8 @@
 //! `trainer speed compare`: this program and PyTorch in turns, as a table.
 //!
-//! A step's processor time is the difference between a run of several steps and a run of one, over the
-//! steps between: start and warm-up drop out, and other work on the machine hardly shows. With one thread it is
-//! the time on the clock of an idle machine.
+//! With one thread a step's time is the processor time of a run of several steps less that of a run of one, over
+//! the steps between: start and warm-up drop out, and other work on the machine hardly shows. With several threads
+//! waiting counts as well, so each side times its steps by the clock; the machine has to be idle then.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,11 @@ pub struct Args {
     /// Cases; default all
     #[arg(long, value_delimiter = ',', value_parser = CASES.map(|case| case.name))]
     cases: Vec<String>,
-    /// Pin both sides to this processor (taskset) and give each one thread
-    #[arg(long)]
+    /// Threads of both sides; more than one are timed by the clock, on an idle machine
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    threads: u64,
+    /// Pin both sides to this processor (taskset), with one thread
+    #[arg(long, conflicts_with = "threads")]
     core: Option<usize>,
     /// Markdown file to write the table into; rows of other cases in it stay
     #[arg(long)]
@@ -159,9 +162,9 @@ pub fn run(args: &Args) -> Result<()> {
                 (&mut ours, own.as_path(), "speed"),
                 (&mut theirs, args.python.as_path(), script.as_str()),
             ] {
-                let (short, _) = line(args, program, first, &arguments, 1)?;
-                let (long, found) = line(args, program, first, &arguments, case.steps)?;
-                side.take((long - short) / f64::from(case.steps - 1), &found)?;
+                let measure = if args.threads > 1 { by_clock } else { by_processor };
+                let (seconds, found) = measure(args, program, first, &arguments, case.steps)?;
+                side.take(seconds, &found)?;
             }
         }
         println!(
@@ -176,30 +179,53 @@ pub fn run(args: &Args) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             text => text.with_context(|| args.out.display().to_string())?,
         };
-        let page = page(&before, case, &row(args, case, ours, theirs));
+        let page = page(&before, case, args.threads, &row(args, case, ours, theirs));
         dataset::fs::write_atomic(&args.out, page.as_bytes())?;
     }
     Ok(())
 }
 
-/// Runs one side of a case; returns its processor time and its JSON line.
-fn line(args: &Args, program: &Path, first: &str, arguments: &[String], steps: u32) -> Result<(f64, Value)> {
+/// Processor seconds a step of one side, and its JSON line.
+fn by_processor(args: &Args, program: &Path, first: &str, arguments: &[String], steps: u32) -> Result<(f64, Value)> {
+    // Two runs are subtracted, so what comes before the first step drops out by itself.
+    let (short, _) = line(args, program, first, arguments, [1, 0])?;
+    let (long, found) = line(args, program, first, arguments, [steps, 0])?;
+    Ok(((long - short) / f64::from(steps - 1), found))
+}
+
+/// Seconds a step by the clock of one side, after one that is not measured, and its JSON line.
+fn by_clock(args: &Args, program: &Path, first: &str, arguments: &[String], steps: u32) -> Result<(f64, Value)> {
+    let (_, found) = line(args, program, first, arguments, [steps, 1])?;
+    let seconds = found.get("seconds_per_step").and_then(Value::as_f64);
+    let seconds = seconds.with_context(|| format!("seconds_per_step is missing in {found}"))?;
+    Ok((seconds, found))
+}
+
+/// Runs one side of a case for so many steps after so many unmeasured ones; returns the processor time of the whole
+/// run and its JSON line.
+fn line(
+    args: &Args,
+    program: &Path,
+    first: &str,
+    arguments: &[String],
+    [steps, warmup]: [u32; 2],
+) -> Result<(f64, Value)> {
     let mut command = match args.core {
         Some(core) => {
             let mut command = Command::new("taskset");
             command.args(["-c", &core.to_string()]).arg(program);
-            // Both read their number of threads from here.
-            command.env("RAYON_NUM_THREADS", "1").env("OMP_NUM_THREADS", "1");
             command
         }
         None => Command::new(program),
     };
     let before = children_seconds()?;
     let output = command
+        // Both read their number of threads from here.
+        .env("RAYON_NUM_THREADS", args.threads.to_string())
+        .env("OMP_NUM_THREADS", args.threads.to_string())
         .arg(first)
         .args(arguments)
-        // Two runs are subtracted, so what comes before the first step drops out by itself.
-        .args(["--steps", &steps.to_string(), "--warmup", "0"])
+        .args(["--steps", &steps.to_string(), "--warmup", &warmup.to_string()])
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
@@ -218,13 +244,17 @@ fn line(args: &Args, program: &Path, first: &str, arguments: &[String], steps: u
     Ok((children_seconds()? - before, found))
 }
 
+/// How the row of so many threads says that it was measured, without the rounds.
+fn how(threads: u64) -> String {
+    match threads {
+        1 => "one thread, processor time".to_owned(),
+        n => format!("{n} threads, by the clock"),
+    }
+}
+
 /// A row of the table.
 fn row(args: &Args, case: &Case, ours: Side, theirs: Side) -> String {
-    let how = match args.core {
-        Some(_) => "one processor, one thread",
-        None => "all processors",
-    };
-    let (ratio, rounds) = (ours.seconds / theirs.seconds, args.rounds.max(1));
+    let (ratio, rounds, how) = (ours.seconds / theirs.seconds, args.rounds.max(1), how(args.threads));
     format!(
         "| {} | {:.3} | {:.3} | {ratio:.2} | ≤ {:.1} | {:.0} | {:.0} | {how}, {rounds} round{} |",
         case.what,
@@ -240,22 +270,29 @@ fn row(args: &Args, case: &Case, ours: Side, theirs: Side) -> String {
 const HEAD: &str = "\
 # Performance beside PyTorch
 
-Written by `trainer speed compare`; random weights and inputs, f32. Both sides run each case in turns. The
-table holds processor seconds a step (a run of several steps less a run of one, the least of the rounds),
-which other work on the machine disturbs little, and each side's highest memory.
+Written by `trainer speed compare`; random weights and inputs, f32. Both sides run each case in turns. With one
+thread the table holds processor seconds a step (a run of several steps less a run of one, the least of the rounds),
+which other work on the machine disturbs little; with several it holds seconds a step by the clock of an idle machine
+(the median of the steps after the first, the least of the rounds). Memory is each side's highest.
 
 | case | this program, s | PyTorch, s | ratio | to reach | memory, MiB | PyTorch, MiB | measured with |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-/// The page with `row` for `case`; rows of other cases and what stands below the table are kept from `before`.
-fn page(before: &str, case: &Case, row: &str) -> String {
+/// The page with `row` for `case` and these threads; other rows and what stands below the table are kept from `before`.
+fn page(before: &str, case: &Case, threads: u64, row: &str) -> String {
     let mut text = HEAD.to_owned();
+    let mark = format!("| {}, ", how(threads));
     for known in &CASES {
         let start = format!("| {} |", known.what);
-        let kept = before.lines().find(|line| line.starts_with(&start));
-        let line = if known.name == case.name { Some(row) } else { kept };
-        if let Some(line) = line {
+        let mut rows: Vec<&str> = before.lines().filter(|line| line.starts_with(&start)).collect();
+        if known.name == case.name {
+            rows.retain(|line| !line.contains(&mark));
+            rows.push(row);
+        }
+        // By what they were measured with, the last cell: few threads first.
+        rows.sort_by_key(|line| line.contains("threads"));
+        for line in rows {
             let _ = writeln!(text, "{line}");
         }
     }
@@ -288,26 +325,20 @@ mod tests {
     }
 
     #[test]
-    fn a_case_measured_again_replaces_its_row_alone() {
-        let one = page("", &CASES[1], &format!("| {} | 1 |", CASES[1].what));
-        let two = page(
-            &format!("{one}\nNotes below.\n"),
-            &CASES[0],
-            &format!("| {} | 2 |", CASES[0].what),
-        );
-        let three = page(&two, &CASES[1], &format!("| {} | 3 |", CASES[1].what));
-        let table: Vec<&str> = three.lines().filter(|line| line.starts_with('|')).skip(2).collect();
-        assert_eq!(
-            table,
-            [
-                format!("| {} | 2 |", CASES[0].what),
-                format!("| {} | 3 |", CASES[1].what)
-            ]
-        );
-        assert!(
-            three.starts_with(HEAD) && three.ends_with("\nNotes below.\n"),
-            "{three}"
-        );
+    fn a_case_measured_again_with_as_many_threads_replaces_its_row_alone() {
+        let row = |case: usize, value: u64, threads: u64| {
+            format!("| {} | {value} | {}, 1 round |", CASES[case].what, how(threads))
+        };
+        let mut text = String::new();
+        for (case, value, threads) in [(1, 10, 1), (1, 11, 2), (0, 12, 2), (1, 13, 2), (1, 14, 1)] {
+            text = page(&text, &CASES[case], threads, &row(case, value, threads));
+            if value == 10 {
+                text.push_str("\nNotes below.\n");
+            }
+        }
+        let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+        assert_eq!(table, [row(0, 12, 2), row(1, 14, 1), row(1, 13, 2)]);
+        assert!(text.starts_with(HEAD) && text.ends_with("\nNotes below.\n"), "{text}");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Convolutions on the CPU as matrix products over unfolded tiles, gradients included.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::{
     super::custom::{Rule, with_gradient},
-    Values, owned, tensor,
+    Values, owned,
+    product::{Sums, add_in_place},
+    tensor,
 };
 
 /// Elements of a cache line.
@@ -13,6 +17,9 @@ const LINE: usize = 16;
 
 /// Bytes of an unfolded tile: about what the second cache holds, and enough columns to fill the matrix product.
 const TILE_BYTES: usize = 2 << 20;
+
+/// Parts of a batch whose gradients of the weight are summed apart (in parallel) and then added in order.
+const PARTS: usize = 4;
 
 /// Sizes of one convolution with square kernels and equal padding.
 #[derive(Clone, Copy)]
@@ -29,10 +36,22 @@ struct Geometry {
     out_width: usize,
 }
 
+/// Output rows that are computed by one product: some rows of one image, or all rows of several.
+#[derive(Clone)]
+struct Tile {
+    images: Range<usize>,
+    rows: Range<usize>,
+}
+
 impl Geometry {
     /// Rows of the unfolded matrix.
     fn taps(&self) -> usize {
         self.inputs * self.kernel * self.kernel
+    }
+
+    /// Positions of an output plane.
+    fn out_area(&self) -> usize {
+        self.out_height * self.out_width
     }
 
     /// Output rows a tile covers.
@@ -40,17 +59,33 @@ impl Geometry {
         (TILE_BYTES / (4 * self.taps() * self.out_width)).clamp(1, self.out_height)
     }
 
-    /// (image, first output row, one past the last) of every tile.
-    fn tiles(&self) -> Vec<(usize, usize, usize)> {
-        let step = self.tile_rows();
-        let starts = move || (0..self.out_height).step_by(step);
-        (0..self.batch)
-            .flat_map(|image| starts().map(move |row| (image, row, (row + step).min(self.out_height))))
+    /// Images a tile covers: more than one where a whole image is less than a tile.
+    fn tile_images(&self) -> usize {
+        (TILE_BYTES / (4 * self.taps() * self.out_area())).clamp(1, self.batch.max(1))
+    }
+
+    /// The tiles of some images, in order.
+    fn tiles(&self, images: Range<usize>) -> Vec<Tile> {
+        let (rows, together, end) = (self.tile_rows(), self.tile_images(), images.end);
+        let bands = (0..self.out_height).step_by(rows);
+        images
+            .step_by(together)
+            .flat_map(|first| {
+                bands.clone().map(move |row| Tile {
+                    images: first..(first + together).min(end),
+                    rows: row..(row + rows).min(self.out_height),
+                })
+            })
             .collect()
     }
 
+    /// Columns of a tile's matrices.
+    fn count(&self, tile: &Tile) -> usize {
+        tile.images.len() * tile.rows.len() * self.out_width
+    }
+
     /// The output columns whose tap `kx` lies inside the image.
-    fn columns(&self, kx: usize) -> std::ops::Range<usize> {
+    fn columns(&self, kx: usize) -> Range<usize> {
         let first = self.padding.saturating_sub(kx).div_ceil(self.stride);
         let end = (self.width + self.padding).saturating_sub(kx).div_ceil(self.stride);
         first.min(self.out_width)..end.min(self.out_width)
@@ -64,8 +99,8 @@ impl Geometry {
     }
 }
 
-/// Convolution without bias. x `[batch, in, h, w]`, weight `[out, in, k, k]`.
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+/// Convolution without bias. x `[batch, in, h, w]`, weight `[out, in, k, k]`; `sums` of the forward pass.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize, sums: Sums) -> Tensor<4> {
     let [batch, inputs, height, width] = x.dims();
     let [outputs, _, kernel, _] = weight.dims();
     let size = |n: usize| (n + 2 * padding - kernel) / stride + 1;
@@ -84,7 +119,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
     };
     let input = Values::of(&x);
     let matrix = weight.clone().inner().reshape([outputs, geometry.taps()]);
-    let output = forward(input.get(), &matrix, &geometry);
+    let output = forward(input.get(), &matrix, &geometry, sums);
     let rule: Rule<2> = Box::new(move |g, needed| {
         let (of_x, of_weight) = backward(&Tensor::from_dispatch(g), input.get(), &matrix, &geometry, needed);
         [of_x.map(Tensor::into_dispatch), of_weight.map(Tensor::into_dispatch)]
@@ -92,20 +127,36 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
     with_gradient([x.into_dispatch(), weight.into_dispatch()], output, rule)
 }
 
-fn forward(x: &[f32], matrix: &Tensor<2>, g: &Geometry) -> Tensor<4> {
-    let area = g.out_height * g.out_width;
-    let mut output = vec![0f32; g.batch * g.outputs * area];
-    for (image, from, to) in g.tiles() {
-        let count = (to - from) * g.out_width;
-        let product = Values::of(&matrix.clone().matmul(unfold(x, g, image, from, to)));
-        let planes = &mut output[image * g.outputs * area..(image + 1) * g.outputs * area];
-        planes
-            .par_chunks_mut(area)
-            .zip(product.get().par_chunks(count))
-            .for_each(|(plane, part)| {
-                plane[from * g.out_width..from * g.out_width + count].copy_from_slice(part);
-            });
+/// The pieces of the output planes that each tile computes, in the order of its images and then the channels.
+fn pieces<'a>(output: &'a mut [f32], g: &Geometry) -> Vec<Vec<&'a mut [f32]>> {
+    let mut pieces = Vec::new();
+    for images in output.chunks_mut(g.tile_images() * g.outputs * g.out_area()) {
+        let first = pieces.len();
+        for plane in images.chunks_exact_mut(g.out_area()) {
+            for (band, piece) in plane.chunks_mut(g.tile_rows() * g.out_width).enumerate() {
+                if pieces.len() <= first + band {
+                    pieces.push(Vec::new());
+                }
+                pieces[first + band].push(piece);
+            }
+        }
     }
+    pieces
+}
+
+fn forward(x: &[f32], matrix: &Tensor<2>, g: &Geometry, sums: Sums) -> Tensor<4> {
+    let mut output = vec![0f32; g.batch * g.outputs * g.out_area()];
+    pieces(&mut output, g)
+        .into_par_iter()
+        .zip(g.tiles(0..g.batch))
+        .for_each(|(pieces, tile)| {
+            let values = Values::of(&sums.product(matrix.clone(), unfold(x, g, &tile)));
+            let (count, each) = (g.count(&tile), tile.rows.len() * g.out_width);
+            for (at, piece) in pieces.into_iter().enumerate() {
+                let (image, channel) = (at / g.outputs, at % g.outputs);
+                piece.copy_from_slice(&values.get()[channel * count + image * each..][..each]);
+            }
+        });
     tensor(output, [g.batch, g.outputs, g.out_height, g.out_width])
 }
 
@@ -116,69 +167,117 @@ fn backward(
     g: &Geometry,
     needed: [bool; 2],
 ) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
-    let area = g.out_height * g.out_width;
-    let flat = gradient.clone().reshape([g.batch, g.outputs, area]);
-    let mut of_x = needed[0].then(|| vec![0f32; g.batch * g.inputs * g.height * g.width]);
-    // Transposed, [taps, out]: the product then packs the gradient, which is a k²-th of the unfolded matrix.
-    let mut of_weight = needed[1].then(|| vec![0f32; g.taps() * g.outputs]);
-    for (image, from, to) in g.tiles() {
-        let columns = from * g.out_width..to * g.out_width;
-        let count = columns.len();
-        let part = flat
-            .clone()
-            .slice([image..image + 1, 0..g.outputs, columns])
-            .reshape([g.outputs, count]);
-        if let Some(sum) = &mut of_weight {
-            let product = Values::of(&unfold(x, g, image, from, to).matmul(part.clone().transpose()));
-            sum.par_chunks_mut(super::BLOCK)
-                .zip(product.get().par_chunks(super::BLOCK))
-                .for_each(|(sum, part)| {
-                    for (sum, x) in sum.iter_mut().zip(part) {
-                        *sum += x;
-                    }
-                });
-        }
-        if let Some(of_x) = &mut of_x {
-            let taps = Values::of(&matrix.clone().transpose().matmul(part)); // [taps, count]
-            let plane = g.height * g.width;
-            let image = &mut of_x[image * g.inputs * plane..(image + 1) * g.inputs * plane];
-            fold(image, taps.get(), g, from, to);
-        }
+    let image = g.inputs * g.height * g.width;
+    let gradient = gradient.clone().reshape([g.batch, g.outputs, g.out_area()]);
+    // Whole tiles a part, so that the parts depend on the sizes alone.
+    let share = g.batch.div_ceil(PARTS).next_multiple_of(g.tile_images());
+    let starts = (0..g.batch).step_by(share);
+    let mut of_x = needed[0].then(|| vec![0f32; g.batch * image]);
+    let planes: Vec<Option<&mut [f32]>> = match &mut of_x {
+        Some(of_x) => of_x.chunks_mut(share * image).map(Some).collect(),
+        None => starts.clone().map(|_| None).collect(),
+    };
+    let sums: Vec<Option<Vec<f32>>> = planes
+        .into_par_iter()
+        .zip(starts.collect::<Vec<_>>())
+        .map(|(mut of_x, first)| {
+            let mut of_weight = None;
+            for tile in g.tiles(first..(first + share).min(g.batch)) {
+                let part = of_tile(&gradient, g, &tile);
+                if needed[1] {
+                    add_to(&mut of_weight, weight_gradient(&part, unfold(x, g, &tile), g));
+                }
+                if let Some(of_x) = &mut of_x {
+                    let taps = Values::of(&matrix.clone().transpose().matmul(part)); // [taps, count]
+                    let images = tile.images.start - first..tile.images.end - first;
+                    fold(
+                        &mut of_x[images.start * image..images.end * image],
+                        taps.get(),
+                        g,
+                        &tile,
+                    );
+                }
+            }
+            of_weight
+        })
+        .collect();
+    let mut of_weight = None;
+    for sum in sums.into_iter().flatten() {
+        add_to(&mut of_weight, sum);
     }
     (
         of_x.map(|v| tensor(v, [g.batch, g.inputs, g.height, g.width])),
         of_weight.map(|v| {
-            let transposed = tensor(v, [g.taps(), g.outputs]).transpose();
-            transposed.reshape([g.outputs, g.inputs, g.kernel, g.kernel])
+            let matrix = if g.is_transposed() {
+                tensor(v, [g.taps(), g.outputs]).transpose()
+            } else {
+                tensor(v, [g.outputs, g.taps()])
+            };
+            matrix.reshape([g.outputs, g.inputs, g.kernel, g.kernel])
         }),
     )
+}
+
+/// The gradient of a tile's output, `[out, tile]`.
+fn of_tile(gradient: &Tensor<3>, g: &Geometry, tile: &Tile) -> Tensor<2> {
+    let columns = tile.rows.start * g.out_width..tile.rows.end * g.out_width;
+    gradient
+        .clone()
+        .slice([tile.images.clone(), 0..g.outputs, columns])
+        .swap_dims(0, 1)
+        .reshape([g.outputs, g.count(tile)])
+}
+
+impl Geometry {
+    /// Whether the gradient of the weight is formed as `[taps, out]`. The product then packs the gradient, which is
+    /// a k²-th of the unfolded matrix; with few positions turning the result round would cost more.
+    fn is_transposed(&self) -> bool {
+        self.batch * self.out_area() >= self.outputs
+    }
+}
+
+fn weight_gradient(part: &Tensor<2>, unfolded: Tensor<2>, g: &Geometry) -> Vec<f32> {
+    owned(if g.is_transposed() {
+        unfolded.matmul(part.clone().transpose())
+    } else {
+        part.clone().matmul(unfolded.transpose())
+    })
+}
+
+/// Adds `part` to the sum, element by element.
+fn add_to(sum: &mut Option<Vec<f32>>, part: Vec<f32>) {
+    match sum {
+        None => *sum = Some(part),
+        Some(sum) => add_in_place(sum, &part),
+    }
 }
 
 /// `[in·k², tile]`: every tap of every output position of a tile.
 ///
 /// Rows lie an odd number of cache lines apart. The product walks down a dozen of them at once, and rows a power
 /// of two apart would compete for the same few places of the first cache.
-fn unfold(x: &[f32], g: &Geometry, image: usize, from: usize, to: usize) -> Tensor<2> {
-    let count = (to - from) * g.out_width;
-    let plane = g.height * g.width;
+fn unfold(x: &[f32], g: &Geometry, tile: &Tile) -> Tensor<2> {
+    let (count, each, plane) = (g.count(tile), tile.rows.len() * g.out_width, g.height * g.width);
     let apart = count.next_multiple_of(2 * LINE) + LINE;
     let mut taps = vec![0f32; g.taps() * apart];
     taps.par_chunks_mut(apart).enumerate().for_each(|(tap, out)| {
         let (channel, ky, kx) = (tap / (g.kernel * g.kernel), tap / g.kernel % g.kernel, tap % g.kernel);
-        let input = &x[(image * g.inputs + channel) * plane..][..plane];
         let columns = g.columns(kx);
-        for (row, oy) in (from..to).enumerate() {
-            let Some(y) = g.row(oy, ky) else { continue };
-            let out = &mut out[row * g.out_width..][columns.clone()];
-            let Some(first) = (columns.start * g.stride + kx).checked_sub(g.padding) else {
-                continue;
-            };
-            let source = &input[y * g.width + first.min(g.width)..(y + 1) * g.width];
-            if g.stride == 1 {
-                out.copy_from_slice(&source[..out.len()]);
-            } else {
-                for (out, x) in out.iter_mut().zip(source.iter().step_by(g.stride)) {
-                    *out = *x;
+        let Some(first) = (columns.start * g.stride + kx).checked_sub(g.padding) else {
+            return;
+        };
+        for (image, out) in tile.images.clone().zip(out.chunks_mut(each)) {
+            let input = &x[(image * g.inputs + channel) * plane..][..plane];
+            for (row, oy) in tile.rows.clone().enumerate() {
+                let Some(y) = g.row(oy, ky) else { continue };
+                let out = &mut out[row * g.out_width..][columns.clone()];
+                let source = &input[y * g.width + first.min(g.width)..(y + 1) * g.width];
+                if g.stride == 1 {
+                    out.copy_from_slice(&source[..out.len()]);
+                } else {
+                    for (out, x) in out.iter_mut().zip(source.iter().step_by(g.stride)) {
+                        *out = *x;
+                    }
                 }
             }
         }
@@ -186,107 +285,35 @@ fn unfold(x: &[f32], g: &Geometry, image: usize, from: usize, to: usize) -> Tens
     tensor(taps, [g.taps(), apart]).slice([0..g.taps(), 0..count])
 }
 
-/// Adds the taps of a tile back to the image they were read from.
-fn fold(image: &mut [f32], taps: &[f32], g: &Geometry, from: usize, to: usize) {
-    let count = (to - from) * g.out_width;
-    let window = g.kernel * g.kernel;
-    image
-        .par_chunks_mut(g.height * g.width)
-        .zip(taps.par_chunks(window * count))
-        .for_each(|(plane, taps)| {
-            for (tap, values) in taps.chunks_exact(count).enumerate() {
-                let (ky, kx) = (tap / g.kernel, tap % g.kernel);
-                let columns = g.columns(kx);
-                for (row, oy) in (from..to).enumerate() {
-                    let Some(y) = g.row(oy, ky) else { continue };
-                    let values = &values[row * g.out_width..][columns.clone()];
-                    let Some(first) = (columns.start * g.stride + kx).checked_sub(g.padding) else {
-                        continue;
-                    };
-                    let target = &mut plane[y * g.width + first.min(g.width)..(y + 1) * g.width];
-                    if g.stride == 1 {
-                        for (out, x) in target.iter_mut().zip(values) {
-                            *out += x;
-                        }
-                    } else {
-                        for (out, x) in target.iter_mut().step_by(g.stride).zip(values) {
-                            *out += x;
-                        }
-                    }
-                }
-            }
-        });
-}
-
-/// 1×1 convolution with stride 1. x `[batch, in, h, w]`, weight `[out, in, 1, 1]`.
-pub fn pointwise(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
-    let [batch, inputs, height, width] = x.dims();
-    let [outputs, ..] = weight.dims();
-    let area = height * width;
-    let flat = x.clone().inner().reshape([batch, inputs, area]);
-    let matrix = weight.clone().inner().reshape([1, outputs, inputs]);
-    let output = matrix
-        .clone()
-        .matmul(flat.clone())
-        .reshape([batch, outputs, height, width]);
-    let rule: Rule<2> = Box::new(move |g, needed| {
-        let g = Tensor::<4>::from_dispatch(g).reshape([batch, outputs, area]);
-        let of_x = needed[0].then(|| {
-            matrix
-                .swap_dims(1, 2)
-                .matmul(g.clone())
-                .reshape([batch, inputs, height, width])
-                .into_dispatch()
-        });
-        let of_weight = needed[1].then(|| {
-            // The product packs its right side, so the one with fewer channels stands there.
-            let each = if outputs < inputs {
-                flat.matmul(g.swap_dims(1, 2)).sum_dim(0).swap_dims(1, 2)
-            } else {
-                g.matmul(flat.swap_dims(1, 2)).sum_dim(0)
+/// Adds the taps of a tile back to its images, which they were read from.
+fn fold(images: &mut [f32], taps: &[f32], g: &Geometry, tile: &Tile) {
+    let (count, each, window) = (g.count(tile), tile.rows.len() * g.out_width, g.kernel * g.kernel);
+    let plane = g.height * g.width;
+    images.par_chunks_mut(plane).enumerate().for_each(|(at, plane)| {
+        let (image, channel) = (at / g.inputs, at % g.inputs);
+        let taps = &taps[channel * window * count..][..window * count];
+        for (tap, values) in taps.chunks_exact(count).enumerate() {
+            let (values, ky, kx) = (&values[image * each..][..each], tap / g.kernel, tap % g.kernel);
+            let columns = g.columns(kx);
+            let Some(first) = (columns.start * g.stride + kx).checked_sub(g.padding) else {
+                continue;
             };
-            each.reshape([outputs, inputs, 1, 1]).into_dispatch()
-        });
-        [of_x, of_weight]
-    });
-    with_gradient([x.into_dispatch(), weight.into_dispatch()], output, rule)
-}
-
-/// Every second row and column (from 0), as a plain array. x `[batch, channels, h, w]`.
-pub fn every_second(x: Tensor<4>) -> Tensor<4> {
-    let shape @ [batch, channels, height, width] = x.dims();
-    let (half_height, half_width) = (height.div_ceil(2), width.div_ceil(2));
-    let input = Values::of(&x);
-    let mut output = vec![0f32; batch * channels * half_height * half_width];
-    output
-        .par_chunks_mut(half_height * half_width)
-        .zip(input.get().par_chunks(height * width))
-        .for_each(|(out, plane)| {
-            for (row, out) in out.chunks_exact_mut(half_width).enumerate() {
-                for (out, x) in out.iter_mut().zip(plane[2 * row * width..].iter().step_by(2)) {
-                    *out = *x;
-                }
-            }
-        });
-    let rule: Rule<1> = Box::new(move |g, _| {
-        let g = owned(Tensor::<4>::from_dispatch(g));
-        let mut of_x = vec![0f32; shape.iter().product()];
-        of_x.par_chunks_mut(height * width)
-            .zip(g.par_chunks(half_height * half_width))
-            .for_each(|(plane, g)| {
-                for (row, g) in g.chunks_exact(half_width).enumerate() {
-                    for (out, g) in plane[2 * row * width..].iter_mut().step_by(2).zip(g) {
-                        *out = *g;
+            for (row, oy) in tile.rows.clone().enumerate() {
+                let Some(y) = g.row(oy, ky) else { continue };
+                let values = &values[row * g.out_width..][columns.clone()];
+                let target = &mut plane[y * g.width + first.min(g.width)..(y + 1) * g.width];
+                if g.stride == 1 {
+                    for (out, x) in target.iter_mut().zip(values) {
+                        *out += x;
+                    }
+                } else {
+                    for (out, x) in target.iter_mut().step_by(g.stride).zip(values) {
+                        *out += x;
                     }
                 }
-            });
-        [Some(tensor(of_x, shape).into_dispatch())]
+            }
+        }
     });
-    with_gradient(
-        [x.into_dispatch()],
-        tensor(output, [batch, channels, half_height, half_width]),
-        rule,
-    )
 }
 
 #[cfg(test)]
@@ -323,25 +350,12 @@ mod tests {
                 None,
                 ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1),
             );
-            let tiled = conv2d(x.clone(), w.clone(), stride, padding);
+            let tiled = conv2d(x.clone(), w.clone(), stride, padding, Sums::Halved);
             close(&tiled, &plain);
             let g = Tensor::<4>::random(plain.dims(), Distribution::Normal(0.0, 1.0), &Device::flex());
             let (a, b) = ((plain * g.clone()).sum().backward(), (tiled * g).sum().backward());
             close(&x.grad(&a).unwrap(), &x.grad(&b).unwrap());
             close(&w.grad(&a).unwrap(), &w.grad(&b).unwrap());
         }
-    }
-
-    #[test]
-    fn every_second_takes_even_rows_and_columns() {
-        let device = Device::flex().autodiff();
-        let x = tensor((0..15).map(|i| i as f32).collect(), [1, 1, 3, 5])
-            .autodiff()
-            .to_device(&device)
-            .require_grad();
-        let y = every_second(x.clone());
-        assert_eq!(to_vec(&y), [0.0, 2.0, 4.0, 10.0, 12.0, 14.0]);
-        let gradients = (y * 2.0).sum().backward();
-        assert_eq!(to_vec(&x.grad(&gradients).unwrap()).iter().sum::<f32>(), 12.0);
     }
 }

@@ -5,9 +5,12 @@
 pub mod attention;
 pub mod batch_norm;
 pub mod conv;
+pub mod group_norm;
 pub mod layers;
 pub mod norm;
+pub mod pointwise;
 pub mod pool;
+pub mod product;
 
 use burn::{
     backend::{Flex, flex::FlexTensor},
@@ -71,7 +74,7 @@ pub(super) fn wide<R>(body: impl FnOnce() -> R) -> R {
 pub(super) const BLOCK: usize = 1 << 14;
 
 /// Lanes of partial sums, enough for two AVX-512 registers.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// Sum of `f(i)` for i in 0..n with [`LANES`] partial sums, so that it vectorises and its order is fixed.
 #[inline(always)]
@@ -165,12 +168,14 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const ROUND: f32 = 12_582_912.0; // adding and subtracting 1.5·2^23 rounds to an integer
     let clamped = x.clamp(-87.0, 88.0);
-    let n = (clamped * LOG2_E + ROUND) - ROUND;
+    let shifted = clamped * LOG2_E + ROUND; // its last bits are the integer
+    let n = shifted - ROUND;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
     let p =
         ((((1.987_569_1e-4 * r + 1.398_2e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r + 0.5;
     let mantissa = p * r * r + r + 1.0;
-    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // 2^n; a conversion with its checks would keep the compiler from using vectors.
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { mantissa * scale }
 }
 
