@@ -3,6 +3,7 @@
 pub mod ablation;
 pub mod cache;
 pub mod charts;
+mod check;
 pub mod config;
 pub mod gather;
 pub mod html;
