@@ -11,8 +11,6 @@ mod candidates;
 pub mod context;
 mod doubts;
 mod entries;
-#[cfg(test)]
-mod grammar_tests;
 pub mod group;
 mod headword;
 pub mod labels;
@@ -26,8 +24,6 @@ pub mod split;
 pub mod start;
 mod stretch;
 #[cfg(test)]
-mod style_tests;
+mod tests;
 mod text;
-#[cfg(test)]
-mod textbook_tests;
 mod worn;

@@ -1,26 +1,10 @@
 //! Captions in the manner of textbooks, atlases and journals, and what a careful reader makes of them.
 
-use super::split::{SplitOptions, split_caption};
+use super::{joined, panels};
 
-/// A caption as `preface :: A,B=words|C=words`.
-fn read(caption: &str) -> String {
-    let split = split_caption(caption, &SplitOptions::default());
-    let one = |p: &super::split::SplitPanel| format!("{}={}", p.labels.join(","), p.text);
-    let panels = split.panels.iter().map(one).collect::<Vec<_>>().join("|");
-    if split.preface.is_empty() {
-        panels
-    } else {
-        format!("{} :: {panels}", split.preface)
-    }
-}
-
+/// Each as `preface :: panels`.
 fn check(table: &[(&str, &str)]) {
-    let wrong = |(caption, want): &(&str, &str)| {
-        let got = read(caption);
-        (got != *want).then(|| format!("{caption}\n  want {want}\n  got  {got}"))
-    };
-    let wrong: Vec<String> = table.iter().filter_map(wrong).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    super::check(table, |split| joined(&[&split.preface, &panels(split)]));
 }
 
 #[test]

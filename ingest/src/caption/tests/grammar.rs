@@ -1,25 +1,11 @@
 //! The caption grammar, style by style, on invented captions in both languages.
-#![allow(clippy::unwrap_used)]
 
-use super::split::{SplitOptions, split_caption};
+use super::{SplitOptions, panels, split_caption};
 use proptest::prelude::*;
 
-/// A caption's panels as `A,B=words|C=words`.
-fn panels(caption: &str, panels: Option<usize>) -> String {
-    let split = split_caption(caption, &SplitOptions { panels });
-    let one = |p: &super::split::SplitPanel| format!("{}={}", p.labels.join(","), p.text);
-    split.panels.iter().map(one).collect::<Vec<_>>().join("|")
-}
-
+/// Each as its panels.
 fn check(table: &[(&str, &str)]) {
-    let mut wrong = Vec::new();
-    for (caption, want) in table {
-        let got = panels(caption, None);
-        if got != *want {
-            wrong.push(format!("{caption}\n  want {want}\n  got  {got}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    super::check(table, panels);
 }
 
 #[test]
@@ -297,7 +283,10 @@ fn labels_that_ocr_damaged() {
 #[test]
 fn the_number_of_panels_settles_what_the_text_leaves_open() {
     assert_eq!(
-        panels("图2-3 A．彩照。视盘充血；C．造影", Some(3)),
+        panels(&split_caption(
+            "图2-3 A．彩照。视盘充血；C．造影",
+            &SplitOptions { panels: Some(3) }
+        )),
         "A=彩照|B=视盘充血|C=造影"
     );
     let split = split_caption("图2-3 A．彩照；B．造影", &SplitOptions { panels: Some(4) });

@@ -1,28 +1,13 @@
 //! Styles, heads and reading errors that the first tables lack, on invented captions.
-#![allow(clippy::unwrap_used)]
 
-use super::split::{SplitOptions, split_caption};
+use super::{SplitOptions, joined, panels, split_caption};
 
-/// A caption as `number :: preface :: A,B=words|C=words`, empty parts left out.
-fn read(caption: &str) -> String {
-    let split = split_caption(caption, &SplitOptions::default());
-    let one = |p: &super::split::SplitPanel| format!("{}={}", p.labels.join(","), p.text);
-    let panels = split.panels.iter().map(one).collect::<Vec<_>>().join("|");
-    let parts = [split.figure_no.unwrap_or_default(), split.preface, panels];
-    parts
-        .into_iter()
-        .filter(|p| !p.is_empty())
-        .collect::<Vec<_>>()
-        .join(" :: ")
-}
-
+/// Each as `number :: preface :: panels`.
 fn check(table: &[(&str, &str)]) {
-    let wrong = |(caption, want): &(&str, &str)| {
-        let got = read(caption);
-        (got != *want).then(|| format!("{caption}\n  want {want}\n  got  {got}"))
-    };
-    let wrong: Vec<String> = table.iter().filter_map(wrong).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    super::check(table, |split| {
+        let number = split.figure_no.as_deref().unwrap_or_default();
+        joined(&[number, &split.preface, &panels(split)])
+    });
 }
 
 #[test]
