@@ -36,15 +36,15 @@ pub(super) fn note_doubts(run: &Run, panels: Option<usize>, block: &mut Block) {
 
 /// What begins a further entry in the words of one panel as only a label does: `彩照；5，造影`.
 fn misread_label(text: &str) -> Option<String> {
-    let label = |w: &[char]| {
-        matches!(w[0], '；' | ';' | '。')
-            && w[1].is_ascii_alphanumeric()
-            && matches!(w[2], '，' | ',' | '.' | '．' | '、' | ':' | '：')
-            && is_cjk(w[3])
-    };
-    let dense: Vec<char> = text.chars().filter(|c| *c != ' ').collect();
-    let found = dense.windows(4).find(|w| label(w))?;
-    Some(found[1..3].iter().collect())
+    let first_bytes = [b';', "；".as_bytes()[0], "。".as_bytes()[0]];
+    let stops = memchr::memchr3_iter(first_bytes[0], first_bytes[1], first_bytes[2], text.as_bytes());
+    stops.filter_map(|at| text.get(at..)).find_map(|rest| {
+        let behind = rest.strip_prefix(['；', ';', '。'])?;
+        let mut behind = behind.chars().filter(|c| *c != ' ');
+        let (label, mark, word) = (behind.next()?, behind.next()?, behind.next()?);
+        let closed = matches!(mark, '，' | ',' | '.' | '．' | '、' | ':' | '：');
+        (label.is_ascii_alphanumeric() && closed && is_cjk(word)).then(|| [label, mark].iter().collect())
+    })
 }
 
 /// The picture has as many panels as labels found and lost together: the lost ones get the

@@ -142,12 +142,12 @@ pub fn normalize(raw: &str) -> Normalized {
     let mut at = 0;
     while at < limit {
         // Printable ASCII is its own normal form.
-        let plain = bytes[at..limit]
-            .iter()
-            .take_while(|b| (b' '..=b'~').contains(*b))
-            .count();
+        let odd_byte = bytes[at..limit].iter().position(|b| !(b' '..=b'~').contains(b));
+        let plain = odd_byte.unwrap_or(limit - at);
         out.chars.extend(bytes[at..at + plain].iter().map(|&b| char::from(b)));
-        out.spans.extend((at as u32..(at + plain) as u32).map(|k| (k, k + 1)));
+        // `limit` leaves room: no end overflows, and unchecked sums are done many at a time.
+        out.spans
+            .extend((at as u32..(at + plain) as u32).map(|k| (k, k.wrapping_add(1))));
         at += plain;
         let Some(rest) = raw.get(at..limit) else { break };
         for c in rest.chars() {

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use anyhow::Context;
+use memchr::{memchr, memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,7 +75,7 @@ fn split_lines(mut input: impl Read, mut output: impl Write, jobs: usize) -> any
         };
         let unseen = filled;
         filled += read;
-        let whole = match block[unseen..filled].iter().rposition(|&b| b == b'\n') {
+        let whole = match memrchr(b'\n', &block[unseen..filled]) {
             Some(at) => unseen + at + 1,
             // The last line may have no end.
             None if read == 0 => filled,
@@ -86,16 +87,17 @@ fn split_lines(mut input: impl Read, mut output: impl Write, jobs: usize) -> any
             anyhow::Ok(output.write_all(&bytes)?)
         };
         let parts = parts(&block[..whole], number);
-        match &parts[..] {
+        if jobs == 1 || parts.len() == 1 {
             // A few lines are not worth a thread.
-            [part] => write(split_part(part))?,
-            parts => map_ordered(
-                parts,
+            parts.iter().try_for_each(|part| write(split_part(part)))?;
+        } else {
+            map_ordered(
+                &parts,
                 jobs,
                 || (),
                 |(), part| split_part(part),
                 |_, answered| write(answered),
-            )?,
+            )?;
         }
         output.flush()?;
         number += count_lines(&block[..whole]);
@@ -117,7 +119,7 @@ struct Part<'a> {
 fn parts(mut lines: &[u8], mut before: usize) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     while !lines.is_empty() {
-        let end = match lines.get(PART..).and_then(|rest| rest.iter().position(|&b| b == b'\n')) {
+        let end = match lines.get(PART..).and_then(|rest| memchr(b'\n', rest)) {
             Some(at) => PART + at + 1,
             None => lines.len(),
         };
@@ -130,14 +132,19 @@ fn parts(mut lines: &[u8], mut before: usize) -> Vec<Part<'_>> {
 }
 
 fn count_lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|&&b| b == b'\n').count()
+    memchr_iter(b'\n', bytes).count()
 }
 
 /// The answers to a part, and how many of its lines were rejected.
 fn split_part(part: &Part) -> anyhow::Result<(Vec<u8>, usize)> {
     let mut output = Vec::with_capacity(2 * part.lines.len());
     let mut rejected = 0;
-    for (k, line) in part.lines.split(|&b| b == b'\n').enumerate() {
+    let (mut rest, mut number) = (part.lines, part.before);
+    while !rest.is_empty() {
+        number += 1;
+        let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, behind) = rest.split_at(end);
+        rest = behind;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
@@ -152,7 +159,7 @@ fn split_part(part: &Part) -> anyhow::Result<(Vec<u8>, usize)> {
             }
             Err(error) => {
                 rejected += 1;
-                serde_json::to_writer(&mut output, &reject(line, part.before + k + 1, &error))?;
+                serde_json::to_writer(&mut output, &reject(line, number, &error))?;
             }
         }
         output.push(b'\n');
