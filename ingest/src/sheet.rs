@@ -102,6 +102,16 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// Lines that end in a part of a file: by a line feed, or a carriage return alone.
+fn line_ends(bytes: &[u8], part: std::ops::Range<usize>) -> u64 {
+    let ends = |at: &usize| match bytes.get(*at) {
+        Some(b'\n') => true,
+        Some(b'\r') => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    part.filter(ends).count() as u64
+}
+
 /// The first characters of a long value.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
@@ -196,9 +206,16 @@ impl Sheet {
             rows: Vec::new(),
             problems: Vec::new(),
         };
+        let bytes = text.as_bytes();
+        let (mut line, mut counted) = (1 + skipped as u64, 0);
         for record in reader.records() {
             let record = record.map_err(|e| format!("no CSV: {e}; save the sheet again from the spreadsheet"))?;
-            let line = record.position().map_or(0, csv::Position::line) + skipped as u64;
+            // The reader may stop within the two bytes that end a line.
+            let place = record.position().map_or(0, csv::Position::byte) as usize;
+            let ends = bytes.iter().skip(place).take_while(|b| matches!(b, b'\r' | b'\n'));
+            let begin = place + ends.count();
+            line += line_ends(bytes, counted..begin);
+            counted = begin;
             sheet.add(line, &record);
         }
         Ok(sheet)
@@ -260,6 +277,16 @@ fn open_quote(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rows_know_the_line_they_begin_on_whatever_ends_the_lines() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = format!("id,text{end}1,a{end}2,\"b{end}c\"{end}{end}3,d{end}");
+            let sheet = Sheet::parse(text.as_bytes(), &["id"]).unwrap();
+            let lines: Vec<u64> = sheet.rows.iter().map(|row| row.line).collect();
+            assert_eq!(lines, [2, 3, 6], "{end:?}");
+        }
+    }
 
     #[test]
     fn what_a_spreadsheet_would_change_is_guarded() {
