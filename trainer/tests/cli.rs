@@ -9,6 +9,8 @@ mod bad_input;
 mod devices;
 #[path = "cli/drawn.rs"]
 mod drawn;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/resume.rs"]
