@@ -2,17 +2,18 @@
 //!
 //! burn 0.22 picks the backend through a [`Device`] value, so the same binary
 //! serves the CPU (`cpu`, the pure-Rust flex backend) and, when built with the
-//! `wgpu` feature, graphics cards (`wgpu`, `wgpu:1`, ...). Gradients are a
-//! property of the device too: a model that is trained is created on
-//! [`training`]`(device)`, a model that only embeds on the plain device.
+//! features of these names, graphics cards: `wgpu` (Vulkan, Metal, DirectX 12)
+//! and `cuda`. Gradients are a property of the device too: a model that is
+//! trained is created on [`training`]`(device)`, a model that only embeds on the
+//! plain device.
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType};
 
 use crate::model::precision::Precision;
 
-/// Device named on the command line: `cpu`, `wgpu` (the best adapter) or `wgpu:N` (the N-th discrete GPU).
-/// `cpu:N` is the CPU too; several of them share work as [`select_several`] says.
+/// Device named on the command line: `cpu`, `wgpu` (the best adapter), `wgpu:N` (the N-th discrete GPU), `cuda` or
+/// `cuda:N` (`cuda` is `cuda:0`). `cpu:N` is the CPU too; several of them share work as [`select_several`] says.
 ///
 /// # Errors
 /// Names the value, and what this binary offers instead, when the name is
@@ -22,9 +23,11 @@ pub fn select(name: &str) -> Result<Device> {
         bail!("{name:?} names several devices; only `trainer keepfit` and `trainer mlm` share their work");
     }
     check_names(name)?;
-    match name.split_once(':') {
-        None if name == "wgpu" => wgpu(None),
-        Some(("wgpu", number)) => wgpu(Some(number.parse()?)),
+    let (kind, number) = parts(name);
+    let number = number.map(str::parse).transpose()?;
+    match kind {
+        "wgpu" => wgpu(name, number),
+        "cuda" => cuda(name, number),
         _ => Ok(Device::flex()),
     }
 }
@@ -49,11 +52,9 @@ pub fn check_names(names: &str) -> Result<Vec<&str>> {
         if list[..place].contains(name) {
             bail!("device {names:?} names {name} twice; number them, as in cpu:0,cpu:1");
         }
-        let (kind, number) = name
-            .split_once(':')
-            .map_or((*name, None), |(kind, number)| (kind, Some(number)));
-        if !matches!(kind, "cpu" | "wgpu") {
-            bail!("unknown device {name:?}; use cpu, wgpu or wgpu:N");
+        let (kind, number) = parts(name);
+        if !matches!(kind, "cpu" | "wgpu" | "cuda") {
+            bail!("unknown device {name:?}; use cpu, wgpu, wgpu:N, cuda or cuda:N");
         }
         if let Some(number) = number.filter(|number| number.parse::<usize>().is_err()) {
             bail!("device {name:?}: {number:?} is not a device number; write {kind}:0, {kind}:1, ...");
@@ -65,6 +66,12 @@ pub fn check_names(names: &str) -> Result<Vec<&str>> {
         }
     }
     Ok(list)
+}
+
+/// Kind and number of a device's name.
+fn parts(name: &str) -> (&str, Option<&str>) {
+    name.split_once(':')
+        .map_or((name, None), |(kind, number)| (kind, Some(number)))
 }
 
 /// Refuses a precision that no device of that name has, before anything is opened.
@@ -110,32 +117,56 @@ pub fn is_cpu(device: &Device) -> bool {
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(index: Option<usize>) -> Result<Device> {
-    use burn::tensor::{DeviceKind, Tensor};
+fn wgpu(name: &str, number: Option<usize>) -> Result<Device> {
+    use burn::tensor::DeviceKind;
 
-    let kind = index.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu);
-    let shown = index.map_or("wgpu".to_owned(), |i| format!("wgpu:{i}"));
-    // The adapter is only looked for when the first tensor is made; asking for
-    // one here turns a late panic into an early message.
+    let kind = number.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu);
+    answering(name, "check the driver (Vulkan, Metal or DirectX 12)", || {
+        Device::wgpu(kind)
+    })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(name: &str, number: Option<usize>) -> Result<Device> {
+    answering(name, "check NVIDIA's driver and the CUDA libraries", || {
+        Device::cuda(number.unwrap_or(0))
+    })
+}
+
+/// The device that `open` gives, once it has computed a small sum rightly. It is only looked for when the first tensor is
+/// made; asking for one here turns a late panic into an early message.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn answering(name: &str, remedy: &str, open: impl FnOnce() -> Device + std::panic::UnwindSafe) -> Result<Device> {
     let probe = std::panic::catch_unwind(|| {
-        let device = Device::wgpu(kind);
-        let sum = Tensor::<1>::ones([4], &device).sum().try_into_scalar::<f32>();
+        let device = open();
+        let sum = burn::tensor::Tensor::<1>::ones([4], &device)
+            .sum()
+            .try_into_scalar::<f32>();
         sum.map(|sum| (device, sum)).map_err(|e| e.to_string())
     });
     match probe {
         Ok(Ok((device, 4.0))) => Ok(device),
-        Ok(Ok((_, sum))) => bail!("device {shown} computes wrongly (1+1+1+1 = {sum}); use --device cpu"),
-        Ok(Err(reason)) => bail!("device {shown} does not answer: {reason}; use --device cpu"),
-        Err(_) => {
-            bail!("no graphics adapter for {shown}; check the driver (Vulkan, Metal or DirectX 12) or use --device cpu")
-        }
+        Ok(Ok((_, sum))) => bail!("device {name} computes wrongly (1+1+1+1 = {sum}); use --device cpu"),
+        Ok(Err(reason)) => bail!("device {name} does not answer: {reason}; {remedy} or use --device cpu"),
+        Err(_) => bail!("there is no device {name}; {remedy} or use --device cpu"),
     }
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu(_index: Option<usize>) -> Result<Device> {
+fn wgpu(name: &str, _number: Option<usize>) -> Result<Device> {
+    left_out(name, "wgpu")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(name: &str, _number: Option<usize>) -> Result<Device> {
+    left_out(name, "cuda")
+}
+
+#[cfg(not(all(feature = "wgpu", feature = "cuda")))]
+fn left_out(name: &str, feature: &str) -> Result<Device> {
     bail!(
-        "this trainer was built without GPU support; build it with `cargo build --release -p trainer --features wgpu` or use --device cpu"
+        "device {name}: this program was built without the feature {feature}; build it with `cargo build --release \
+         --features trainer/{feature},eval/{feature}` or use --device cpu"
     )
 }
 
@@ -149,9 +180,23 @@ mod tests {
         assert!(is_cpu(&select("cpu").unwrap()));
         assert!(is_cpu(&training(&select("cpu").unwrap())));
         assert!(training(&select("cpu").unwrap()).is_autodiff());
-        for (name, remedy) in [("cuda", "use cpu"), ("wgpu:x", "wgpu:0"), ("", "use cpu")] {
+        for (name, remedy) in [
+            ("gpu", "use cpu"),
+            ("wgpu:x", "wgpu:0"),
+            ("cuda:x", "cuda:0"),
+            ("", "use cpu"),
+        ] {
             let message = select(name).unwrap_err().to_string();
             assert!(message.contains(remedy), "{message}");
+        }
+    }
+
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    #[test]
+    fn a_device_that_was_left_out_of_the_build_says_how_to_build_it() {
+        for (name, feature) in [("wgpu:1", "eval/wgpu"), ("cuda", "trainer/cuda")] {
+            let message = select(name).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(feature), "{message}");
         }
     }
 
@@ -162,6 +207,7 @@ mod tests {
         for (names, part) in [
             ("cpu:0,cpu:0", "cpu:0 twice"),
             ("cpu,wgpu", "several kinds"),
+            ("wgpu:0,cuda:0", "several kinds"),
             ("cpu:x", "not a device number"),
             ("cpu,", "unknown device \"\""),
         ] {

@@ -37,7 +37,7 @@ pub struct ExplainArgs {
     /// Dataset folder with MM-Retinal pairs: its nearest English captions, and the pairs whose knowledge is drawn on
     #[arg(long, value_name = "DATASET")]
     captions: Option<PathBuf>,
-    /// cpu, wgpu or wgpu:N
+    /// cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
     /// The page

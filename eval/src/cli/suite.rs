@@ -21,7 +21,7 @@ pub struct SuiteArgs {
     /// Folder for report.html, report.md, report.csv, report.json, predictions and cached features
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// cpu, wgpu or wgpu:N
+    /// cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
     /// The paper's printed numbers (JSON), instead of the path in the suite

@@ -45,7 +45,7 @@ pub struct Args {
     /// Folder to write into
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Device: cpu, wgpu or wgpu:N
+    /// Device: cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
 }

@@ -38,7 +38,7 @@ pub struct Args {
     /// File to write (JSON lines)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Device: cpu, wgpu or wgpu:N
+    /// Device: cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
 }

@@ -27,7 +27,7 @@ pub struct Args {
     /// File to write the computed tensors to
     #[arg(long)]
     out: PathBuf,
-    /// Where to compute: cpu, wgpu or wgpu:N
+    /// Where to compute: cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Compare with the bundle's expected.safetensors

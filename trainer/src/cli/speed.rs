@@ -33,7 +33,7 @@ memory of the process. Weights and inputs are random; sizes are ResNet50 and BER
 pub struct Args {
     #[command(subcommand)]
     case: Case,
-    /// Where to compute: cpu, wgpu or wgpu:N
+    /// Where to compute: cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu", global = true)]
     device: String,
     /// Measured steps

@@ -31,7 +31,7 @@ pub struct TrainingArgs {
     /// Continue the run in this folder from its newest checkpoint
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
-    /// Device: cpu, wgpu or wgpu:N; several share a batch: cpu:0,cpu:1 (keepfit and mlm, with accumulate)
+    /// Device: cpu, wgpu, wgpu:N, cuda or cuda:N; several share a batch: cpu:0,cpu:1 (keepfit and mlm, with accumulate)
     #[arg(long)]
     pub device: Option<String>,
     /// Change one key of the config; may be given several times

@@ -100,7 +100,7 @@ pub struct CodebookConfig {
     pub cache_mib: usize,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Device: `cpu`, `wgpu`, `wgpu:1`.
+    /// Device: `cpu`, `wgpu`, `wgpu:1`, `cuda`, `cuda:1`.
     pub device: String,
     /// Run folder.
     pub out: String,

@@ -82,7 +82,7 @@ pub struct MlmConfig {
     pub best: String,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Device: `cpu`, `wgpu`, `wgpu:1`; several share the chunks of `accumulate`: `cpu:0,cpu:1`, `wgpu:0,wgpu:1`.
+    /// Device: `cpu`, `wgpu`, `wgpu:1`, `cuda`, `cuda:1`; several share the chunks of `accumulate`: `cpu:0,cpu:1`.
     pub device: String,
     /// Run folder.
     pub out: String,

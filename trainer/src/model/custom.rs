@@ -35,7 +35,7 @@ pub fn with_gradient<const N: usize, const D: usize>(inputs: [Raw; N], output: T
     let output = output.into_dispatch();
     let mut attached = match &output.kind {
         DispatchTensorKind::Flex(_) => attach::<Flex, N>(inputs, output, rule),
-        #[cfg(feature = "wgpu")]
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
         DispatchTensorKind::Cube(_) => attach::<burn::backend::Cube, N>(inputs, output, rule),
         // The output was computed without a graph, so it is never the recording variant.
         _ => unreachable!("a tensor computed without a graph lives on a plain backend"),
