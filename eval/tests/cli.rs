@@ -51,6 +51,26 @@ impl Files {
         self.path(name).to_string_lossy().into_owned()
     }
 
+    /// Runs a suite on these files: exit code, messages, and the report (null where none was written).
+    fn suite(&self, suite: &str) -> (Option<i32>, String, Value) {
+        std::fs::write(self.path("suite.toml"), suite).unwrap();
+        let output = eval()
+            .args([
+                "suite",
+                "--config",
+                &self.text("suite.toml"),
+                "--out",
+                &self.text("out"),
+            ])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!text.contains("panicked"), "{text}");
+        let report = self.path("out/report.json");
+        let report = if report.exists() { json(&report) } else { Value::Null };
+        (output.status.code(), text, report)
+    }
+
     /// Arguments of `eval run` on these files.
     fn run(&self, rest: &[&str]) -> Vec<String> {
         let known = [

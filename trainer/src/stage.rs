@@ -6,6 +6,7 @@ pub mod guard;
 pub mod keepfit;
 pub mod mlm;
 mod start;
+mod state;
 pub mod team;
 pub mod tokenizer;
 

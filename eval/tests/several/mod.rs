@@ -133,26 +133,8 @@ features.AngioReport = { images = "images.parquet", texts = "texts.parquet" }
 #[test]
 fn a_suite_says_what_its_numbers_mean() {
     let (files, set) = files();
-    let run = |suite: &str| {
-        std::fs::write(files.path("suite.toml"), suite).unwrap();
-        let output = eval()
-            .args([
-                "suite",
-                "--config",
-                &files.text("suite.toml"),
-                "--out",
-                &files.text("out"),
-            ])
-            .output()
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
-    };
-    let (code, text) = run(SUITE);
+    let (code, text, report) = files.suite(SUITE);
     assert_eq!(code, Some(0), "{text}");
-    let report = json(&files.path("out/report.json"));
     let results = report["results"].as_array().unwrap();
     let images: Vec<(&str, u64)> = results
         .iter()
@@ -182,13 +164,13 @@ fn a_suite_says_what_its_numbers_mean() {
     );
 
     // labels of the other kind, in either direction
-    let (code, text) = run(&SUITE.replace("several = \"multi-label\"\n", ""));
+    let (code, text, _) = files.suite(&SUITE.replace("several = \"multi-label\"\n", ""));
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("holds lists") && text.contains("multi-label"), "{text}");
     write_images(&files.path("images.parquet"), &set);
-    let (code, text) = run(SUITE);
+    let (code, text, _) = files.suite(SUITE);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("holds one label an image"), "{text}");
-    let (_, text) = run(&SUITE.replace("class 1", "a + b"));
+    let (_, text, _) = files.suite(&SUITE.replace("class 1", "a + b"));
     assert!(text.contains("must not hold ' + '"), "{text}");
 }

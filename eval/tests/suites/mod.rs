@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use eval::suite::config::Suite;
-use serde_json::Value;
 
 use super::drawn::{FeatureSet, write_images, write_texts};
 use super::{Files, eval, json};
@@ -90,28 +89,6 @@ name = "m"
 features.drawn = { images = "images.parquet", texts = "texts.parquet" }
 "#;
 
-fn run(files: &Files, suite: &str) -> (Option<i32>, String, Value) {
-    std::fs::write(files.path("suite.toml"), suite).unwrap();
-    let output = eval()
-        .args([
-            "suite",
-            "--config",
-            &files.text("suite.toml"),
-            "--out",
-            &files.text("out"),
-        ])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!text.contains("panicked"), "{text}");
-    let report = files.path("out/report.json");
-    (
-        output.status.code(),
-        text,
-        if report.exists() { json(&report) } else { Value::Null },
-    )
-}
-
 #[test]
 fn leaked_rows_are_counted_and_left_out_of_a_second_result() {
     let set = FeatureSet::drawn(11);
@@ -124,7 +101,7 @@ fn leaked_rows_are_counted_and_left_out_of_a_second_result() {
         format!("image\n{}\nnot_in_test.png\n", lines.join("\n")),
     )
     .unwrap();
-    let (code, text, report) = run(&files, DRAWN);
+    let (code, text, report) = files.suite(DRAWN);
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(
         (
@@ -180,7 +157,7 @@ fn leaked_rows_are_counted_and_left_out_of_a_second_result() {
     assert_eq!(findings["findings"][1]["train"], "elsewhere/IMG_7.png");
     // an audit that was made is not made again, and says the same
     let before = std::fs::read(files.path("out/report.json")).unwrap();
-    run(&files, DRAWN);
+    files.suite(DRAWN);
     assert!(before == std::fs::read(files.path("out/report.json")).unwrap());
 }
 
@@ -223,7 +200,7 @@ fn the_public_lists_leak_as_they_do() {
     super::drawn::write_named_images(&files.path("images.parquet"), &set, &names);
     let training = shared.join("data/labels/08_ODIR.csv");
     let suite = DRAWN.replace("training.csv", &training.to_string_lossy());
-    let (code, text, report) = run(&files, &suite);
+    let (code, text, report) = files.suite(&suite);
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(report["leaks"][0]["leaked"], 112);
     let clean = report["results"]
@@ -252,7 +229,7 @@ fn ablation_rows_become_table_seven() {
             on = seed >= 2
         ));
     }
-    let (code, text, report) = run(&files, &suite);
+    let (code, text, report) = files.suite(&suite);
     assert_eq!(code, Some(0), "{text}");
     for result in report["results"].as_array().unwrap() {
         if result["method"] == "zero-shot" {
@@ -366,7 +343,7 @@ fn faults_of_a_suite_are_named() {
         let files = Files::new(&FeatureSet::drawn(14));
         std::fs::write(files.path("training.csv"), "image\nnone.png\n").unwrap();
         damage(&files);
-        let (code, text, _) = run(&files, &suite);
+        let (code, text, _) = files.suite(&suite);
         assert!(matches!(code, Some(1 | 2)), "{name}: {code:?} {text}");
         for word in words {
             assert!(text.contains(word), "{name}: '{word}' is not in: {text}");

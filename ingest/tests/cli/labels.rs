@@ -1,24 +1,12 @@
 //! `ingest labels` from the command line.
 
-use assert_cmd::Command;
+use super::command::run;
 use dataset::testing::drawn_png;
 use dataset::{Columns, Dataset, LabelRecord};
 use std::path::Path;
 
 fn labels(arguments: &[&str]) -> (i32, serde_json::Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .arg("labels")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let summary = serde_json::from_str(&stdout).unwrap_or(serde_json::Value::Null);
-    (
-        output.status.code().unwrap(),
-        summary,
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    run(Path::new("."), &[&["labels"], arguments].concat())
 }
 
 fn rows(folder: &Path) -> Vec<LabelRecord> {

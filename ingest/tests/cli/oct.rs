@@ -1,44 +1,31 @@
 //! `ingest oct` from the command line.
 
-use assert_cmd::Command;
+use super::command::run;
 use dataset::testing::drawn_png;
 use dataset::{Columns, Dataset, PairRecord};
 use std::path::Path;
 
 fn oct(folder: &Path, more: &[&str]) -> (i32, serde_json::Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .current_dir(folder)
-        .args([
-            "oct",
-            "--assessor",
-            "a.csv",
-            "--assessor",
-            "b.csv",
-            "--definitions",
-            "d.toml",
-            "--images",
-            "img",
-            "--salt",
-        ])
-        .args([
-            "salt.bin",
-            "--source-id",
-            "hospital",
-            "--conflicts",
-            "open.csv",
-            "--out",
-            "set",
-        ])
-        .args(more)
-        .output()
-        .unwrap();
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or(serde_json::Value::Null);
-    (
-        output.status.code().unwrap(),
-        summary,
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    let files = [
+        "oct",
+        "--assessor",
+        "a.csv",
+        "--assessor",
+        "b.csv",
+        "--definitions",
+        "d.toml",
+        "--images",
+        "img",
+        "--salt",
+        "salt.bin",
+        "--source-id",
+        "hospital",
+        "--conflicts",
+        "open.csv",
+        "--out",
+        "set",
+    ];
+    run(folder, &[&files, more].concat())
 }
 
 fn pairs(folder: &Path) -> Vec<PairRecord> {

@@ -1,23 +1,11 @@
 //! `ingest text` from the command line.
 
-use assert_cmd::Command;
+use super::command::run;
 use dataset::{Dataset, TextRecord};
 use std::path::Path;
 
 fn text(arguments: &[&str]) -> (i32, serde_json::Value, String) {
-    let output = Command::cargo_bin("ingest")
-        .unwrap()
-        .arg("text")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let summary = serde_json::from_str(&stdout).unwrap_or(serde_json::Value::Null);
-    (
-        output.status.code().unwrap(),
-        summary,
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    run(Path::new("."), &[&["text"], arguments].concat())
 }
 
 fn rows(folder: &Path) -> Vec<TextRecord> {

@@ -8,7 +8,7 @@ use burn::tensor::{
 };
 
 use super::{
-    custom::{Rule, with_gradient},
+    custom::{Raw, Rule, with_gradient},
     walk::{Role, Slot, Walk, join},
 };
 
@@ -93,22 +93,16 @@ impl Quantizer {
             let of_average = g.narrow(0, 1, 1).reshape([1, 1]);
             let shifted = mean.clone() + epsilon;
             let w = (shifted.clone().log() + mean / shifted).neg(); // [1, codes]
-            let mut of_z = Vec::new();
-            let mut of_codebook = needed[1].then(|| codebook.zeros_like());
-            for rows in chunks(&plain, &codebook, limit) {
-                let log_q = log_shares(&plain, rows.clone(), &codebook, temperature);
+            let of_logits = |rows| {
+                let log_q = log_shares(&plain, rows, &codebook, temperature);
                 let q = log_q.clone().exp();
                 let entropy = (q.clone() * log_q.clone()).sum_dim(1).neg(); // [rows, 1]
                 let along = (q.clone() * w.clone()).sum_dim(1);
-                let d = ((w.clone() - along) * of_average.clone() - (log_q + entropy) * of_sample.clone()) * q
-                    / (tokens as f64 * temperature);
-                if let Some(sum) = of_codebook {
-                    of_codebook = Some(sum + d.clone().transpose().matmul(part(&plain, rows)));
-                }
-                of_z.push(d.matmul(codebook.clone()));
-            }
-            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
-            [of_z, of_codebook.map(Tensor::into_dispatch)]
+                ((w.clone() - along) * of_average.clone() - (log_q + entropy) * of_sample.clone()) * q
+                    / (tokens as f64 * temperature)
+            };
+            let of_codebook = needed[1].then(|| codebook.zeros_like());
+            through_logits([&plain, &codebook], limit, needed[0], of_codebook, of_logits)
         });
         let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
         let both = with_gradient(inputs, output, rule);
@@ -133,8 +127,7 @@ impl Quantizer {
                 .into_iter()
                 .map(|rows| {
                     let count = rows.len();
-                    let logits = part(&plain, rows).matmul(codebook.clone().transpose());
-                    logits.argmax(1).reshape([count])
+                    logits(&plain, rows, &codebook).argmax(1).reshape([count])
                 })
                 .collect::<Vec<Tensor<1, Int>>>(),
             0,
@@ -143,25 +136,16 @@ impl Quantizer {
         let chosen = codes.clone();
         let rule: Rule<2> = Box::new(move |g, needed| {
             let g = Tensor::<2>::from_dispatch(g);
-            let mut of_z = Vec::new();
-            let mut of_codebook = needed[1].then(|| {
+            let of_logits = |rows: Range<usize>| {
+                let p = softmax(logits(&plain, rows.clone(), &codebook), 1);
+                through_softmax(p, logits(&g, rows, &codebook))
+            };
+            let of_codebook = needed[1].then(|| {
                 codebook
                     .zeros_like()
                     .select_assign(0, chosen, g.clone(), IndexingUpdateOp::Add)
             });
-            for rows in chunks(&plain, &codebook, limit) {
-                let (z, g) = (part(&plain, rows.clone()), part(&g, rows));
-                let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
-                let a = g.matmul(codebook.clone().transpose());
-                let along = (a.clone() * p.clone()).sum_dim(1);
-                let d = p * (a - along);
-                if let Some(sum) = of_codebook {
-                    of_codebook = Some(sum + d.clone().transpose().matmul(z));
-                }
-                of_z.push(d.matmul(codebook.clone()));
-            }
-            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
-            [of_z, of_codebook.map(Tensor::into_dispatch)]
+            through_logits([&plain, &codebook], limit, needed[0], of_codebook, of_logits)
         });
         let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
         (codes, with_gradient(inputs, output, rule))
@@ -200,25 +184,43 @@ impl Quantizer {
             .reshape([images, count]);
         let rule: Rule<2> = Box::new(move |g, needed| {
             let g = Tensor::<2>::from_dispatch(g) / each as f64;
-            let mut of_z = Vec::new();
-            let mut of_codebook = needed[1].then(|| codebook.zeros_like());
-            for rows in chunks(&plain, &codebook, limit) {
-                let z = part(&plain, rows.clone());
-                let p = softmax(z.clone().matmul(codebook.clone().transpose()), 1);
-                let a = g.clone().select(0, owner.clone().slice([rows]));
-                let along = (a.clone() * p.clone()).sum_dim(1);
-                let d = p * (a - along);
-                if let Some(sum) = of_codebook {
-                    of_codebook = Some(sum + d.clone().transpose().matmul(z));
-                }
-                of_z.push(d.matmul(codebook.clone()));
-            }
-            let of_z = needed[0].then(|| Tensor::cat(of_z, 0).into_dispatch());
-            [of_z, of_codebook.map(Tensor::into_dispatch)]
+            let of_logits = |rows: Range<usize>| {
+                let p = softmax(logits(&plain, rows.clone(), &codebook), 1);
+                through_softmax(p, g.clone().select(0, owner.clone().slice([rows])))
+            };
+            let of_codebook = needed[1].then(|| codebook.zeros_like());
+            through_logits([&plain, &codebook], limit, needed[0], of_codebook, of_logits)
         });
         let inputs = [z.into_dispatch(), self.codebook.clone().into_dispatch()];
         (codes, with_gradient(inputs, shares, rule))
     }
+}
+
+/// Gradients of z, if wanted, and of the codebook C, added to `of_codebook`, through the logits z·Cᵀ whose gradient for
+/// some rows, d `[rows, codes]`, `of_logits` gives: dz = d·C, dC = dᵀ·z. Never more than `limit` logits at a time.
+fn through_logits(
+    [z, codebook]: [&Tensor<2>; 2],
+    limit: usize,
+    of_z_wanted: bool,
+    mut of_codebook: Option<Tensor<2>>,
+    of_logits: impl Fn(Range<usize>) -> Tensor<2>,
+) -> [Option<Raw>; 2] {
+    let mut of_z = Vec::new();
+    for rows in chunks(z, codebook, limit) {
+        let d = of_logits(rows.clone());
+        if let Some(sum) = of_codebook {
+            of_codebook = Some(sum + d.clone().transpose().matmul(part(z, rows)));
+        }
+        of_z.push(d.matmul(codebook.clone()));
+    }
+    let of_z = of_z_wanted.then(|| Tensor::cat(of_z, 0).into_dispatch());
+    [of_z, of_codebook.map(Tensor::into_dispatch)]
+}
+
+/// Gradient of the logits of p = softmax, from a, that of p: p∘(a − ⟨a, p⟩).
+fn through_softmax(p: Tensor<2>, a: Tensor<2>) -> Tensor<2> {
+    let along = (a.clone() * p.clone()).sum_dim(1);
+    p * (a - along)
 }
 
 /// Rows of z whose logits are at most `limit` (but at least one row), in order.
@@ -231,9 +233,14 @@ fn chunks(z: &Tensor<2>, codebook: &Tensor<2>, limit: usize) -> Vec<Range<usize>
         .collect()
 }
 
+/// z·Cᵀ of some rows of z, `[rows, codes]`.
+fn logits(z: &Tensor<2>, rows: Range<usize>, codebook: &Tensor<2>) -> Tensor<2> {
+    part(z, rows).matmul(codebook.clone().transpose())
+}
+
 /// log softmax(z·Cᵀ/temperature) of some rows of z, `[rows, codes]`.
 fn log_shares(z: &Tensor<2>, rows: Range<usize>, codebook: &Tensor<2>, temperature: f64) -> Tensor<2> {
-    log_softmax(part(z, rows).matmul(codebook.clone().transpose()) / temperature, 1)
+    log_softmax(logits(z, rows, codebook) / temperature, 1)
 }
 
 fn part(z: &Tensor<2>, rows: Range<usize>) -> Tensor<2> {

@@ -19,8 +19,7 @@ use serde_json::json;
 use super::best::Best;
 use super::guard::NanGuard;
 use super::mlm::clip;
-use super::{LoopPlan, Numbers, Stage, StepReport};
-use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
+use super::{LoopPlan, Numbers, Stage, StepReport, state};
 use crate::config::CodebookConfig;
 use crate::data::Rejected;
 use crate::data::prefetch::Prefetcher;
@@ -421,21 +420,18 @@ impl Stage for CodebookStage {
             ("kind", "codebook".to_owned()),
             ("model", serde_json::to_string(&self.shape)?),
         ];
-        weights::save::write(&folder.join(MODEL_FILE), &tensors, &notes)?;
-        weights::save::write(&folder.join(OPTIMIZER_FILE), &self.optimizer.state(), &[])
+        state::write(folder, &tensors, &notes, &self.optimizer)
     }
 
     fn restore(&mut self, folder: &Path) -> Result<()> {
-        let mut tensors = weights::load::read(&folder.join(MODEL_FILE))?;
+        let mut tensors = state::weights(folder)?;
         if let Some(average) = &mut self.average {
             average.restore(&mut tensors)?;
         }
         if let Some(rival) = &mut self.rival {
             rival.restore(&mut tensors, folder, &self.config)?;
         }
-        weights::load::apply(&mut self.model, tensors, &weights::load::Allow::nothing())?;
-        let state = weights::load::read(&folder.join(OPTIMIZER_FILE))?;
-        self.optimizer = AdamW::restore(adam(&self.config), &mut self.model, state)?;
+        self.optimizer = state::restore(folder, &mut self.model, tensors, adam(&self.config))?;
         Ok(())
     }
 

@@ -12,8 +12,7 @@ use serde_json::json;
 
 use super::best::Best;
 use super::guard::NanGuard;
-use super::{LoopPlan, Numbers, Stage, StepReport};
-use crate::checkpoint::{MODEL_FILE, OPTIMIZER_FILE};
+use super::{LoopPlan, Numbers, Stage, StepReport, state};
 use crate::config::MlmConfig;
 use crate::data::prefetch::Prefetcher;
 use crate::data::utterances::{UtteranceQuery, Utterances, epoch_batches, masked_batch, ophthalmic_positions};
@@ -378,19 +377,13 @@ impl Stage for MlmStage {
             ("kind", "mlm".to_owned()),
             ("model", serde_json::to_string(&self.text)?),
         ];
-        weights::save::write(
-            &folder.join(MODEL_FILE),
-            &weights::save::tensors(&mut self.model),
-            &notes,
-        )?;
-        weights::save::write(&folder.join(OPTIMIZER_FILE), &self.optimizer.state(), &[])
+        let tensors = weights::save::tensors(&mut self.model);
+        state::write(folder, &tensors, &notes, &self.optimizer)
     }
 
     fn restore(&mut self, folder: &Path) -> Result<()> {
-        let tensors = weights::load::read(&folder.join(MODEL_FILE))?;
-        weights::load::apply(&mut self.model, tensors, &weights::load::Allow::nothing())?;
-        let state = weights::load::read(&folder.join(OPTIMIZER_FILE))?;
-        self.optimizer = AdamW::restore(adam(&self.config), &mut self.model, state)?;
+        let tensors = state::weights(folder)?;
+        self.optimizer = state::restore(folder, &mut self.model, tensors, adam(&self.config))?;
         Ok(())
     }
 

@@ -263,67 +263,33 @@ pub fn schedule_steps(config: &KeepfitConfig, steps_per_epoch: u64, total_steps:
     (config.warmup_epochs * steps_per_epoch, horizon)
 }
 
+/// Keys whose numbers the paper states.
+const PAPER_KEYS: [&str; 12] = [
+    "vision_layers",
+    "vision_width",
+    "text_layers",
+    "text_hidden",
+    "proj_dim",
+    "image_size",
+    "max_tokens",
+    "batch",
+    "learning_rate",
+    "weight_decay",
+    "lambda_semantic",
+    "lambda_appearance",
+];
+
 /// Where the config departs from Section V-C and the reference page, in words.
 pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
     let mut list = Vec::new();
     let paper = KeepfitConfig::default();
-    let mut differs = |name: &str, ours: String, theirs: String| {
-        if ours != theirs {
-            list.push(format!("{name}: {ours} (paper: {theirs})"));
+    let values = |config: &KeepfitConfig| serde_json::to_value(config).unwrap_or_default();
+    let (ours, theirs) = (values(config), values(&paper));
+    for key in PAPER_KEYS {
+        if ours[key] != theirs[key] {
+            list.push(format!("{key}: {} (paper: {})", ours[key], theirs[key]));
         }
-    };
-    differs(
-        "vision_layers",
-        format!("{:?}", config.vision_layers),
-        format!("{:?}", paper.vision_layers),
-    );
-    differs(
-        "vision_width",
-        config.vision_width.to_string(),
-        paper.vision_width.to_string(),
-    );
-    differs(
-        "text_layers",
-        config.text_layers.to_string(),
-        paper.text_layers.to_string(),
-    );
-    differs(
-        "text_hidden",
-        config.text_hidden.to_string(),
-        paper.text_hidden.to_string(),
-    );
-    differs("proj_dim", config.proj_dim.to_string(), paper.proj_dim.to_string());
-    differs(
-        "image_size",
-        config.image_size.to_string(),
-        paper.image_size.to_string(),
-    );
-    differs(
-        "max_tokens",
-        config.max_tokens.to_string(),
-        paper.max_tokens.to_string(),
-    );
-    differs("batch", config.batch.to_string(), paper.batch.to_string());
-    differs(
-        "learning_rate",
-        format!("{:e}", config.learning_rate),
-        format!("{:e}", paper.learning_rate),
-    );
-    differs(
-        "weight_decay",
-        format!("{:e}", config.weight_decay),
-        format!("{:e}", paper.weight_decay),
-    );
-    differs(
-        "lambda_semantic",
-        config.lambda_semantic.to_string(),
-        paper.lambda_semantic.to_string(),
-    );
-    differs(
-        "lambda_appearance",
-        config.lambda_appearance.to_string(),
-        paper.lambda_appearance.to_string(),
-    );
+    }
     for (on, name) in [
         (config.mm, "no MM-Retinal batch (mm = false)"),
         (config.semantic, "no semantic knowledge (semantic = false)"),
@@ -390,4 +356,27 @@ pub fn deviations(config: &KeepfitConfig) -> Vec<String> {
         list.push("mode reference: softmax over heads, cosine over 100 epochs".to_owned());
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_number_that_differs_from_the_papers_is_told() {
+        let paper = serde_json::to_value(KeepfitConfig::default()).unwrap();
+        for key in PAPER_KEYS {
+            let mut changed = paper.clone();
+            changed[key] = match key {
+                "vision_layers" => serde_json::json!([1, 1, 1, 1]),
+                _ => 3.into(),
+            };
+            let told = deviations(&serde_json::from_value(changed).unwrap());
+            assert!(
+                told.iter().any(|line| line.starts_with(&format!("{key}: "))),
+                "{key}: {told:?}"
+            );
+        }
+    }
 }
