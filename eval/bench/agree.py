@@ -68,6 +68,26 @@ def reference(method, labels, projected, features, texts, train, test):
     return p
 
 
+def run(program, folder, method, shots, *more):
+    """`eval run` on the files in `folder`: the process, the report, and the probabilities by (fold, row)."""
+    done = subprocess.run([program, "run", "--images", f"{folder}/images.parquet", "--texts", f"{folder}/texts.parquet", "--method", method,
+                           "--shots", shots, "--bootstrap", "0", "--out", f"{folder}/r.json", "--predictions", f"{folder}/p.csv", *more],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return done, None, None
+    with open(f"{folder}/r.json") as f:
+        report = json.load(f)
+    with open(f"{folder}/p.csv") as f:
+        told = {(int(r[0]), int(r[1])): [float(v) for v in r[5:]] for r in list(csv.reader(f))[1:]}
+    return done, report, told
+
+
+def verdict(words, far, off):
+    """What to print of the largest distances of probabilities and metrics, and whether they are small enough."""
+    ok = far <= 1e-6 and off <= 1e-9
+    return f"{words}: probabilities within {far:.0e}, metrics within {off:.0e}{'' if ok else '  WRONG'}", ok
+
+
 def several(program, rng):
     """Images of one to three of five classes: zero-shot and the linear probe class by class. Yields words and whether they are right."""
     count, classes = 240, 5
@@ -85,12 +105,8 @@ def several(program, rng):
     with tempfile.TemporaryDirectory() as folder:
         write(folder, labels, projected, features, texts)
         for method, shots in [("zero-shot", "0"), ("linear-probe", "80%")]:
-            subprocess.run([program, "run", "--images", f"{folder}/images.parquet", "--texts", f"{folder}/texts.parquet", "--method", method,
-                            "--shots", shots, "--bootstrap", "0", "--out", f"{folder}/r.json", "--predictions", f"{folder}/p.csv"], check=True, capture_output=True)
-            with open(f"{folder}/r.json") as f:
-                report = json.load(f)
-            with open(f"{folder}/p.csv") as f:
-                told = {(int(r[0]), int(r[1])): [float(v) for v in r[5:]] for r in list(csv.reader(f))[1:]}
+            done, report, told = run(program, folder, method, shots)
+            done.check_returncode()
             far = off = 0.0
             for number in range(5):
                 train, test = fold(groups, number, shots)
@@ -106,8 +122,7 @@ def several(program, rng):
                 good = {"acc": np.mean((mine > 0.5) == y), "auc": np.mean([roc_auc_score(y[:, c], mine[:, c]) for c in range(classes)]),
                         "aupr": np.mean([average_precision_score(y[:, c], mine[:, c]) for c in range(classes)])}
                 off = max(off, *(abs(value - report["folds"][number][metric]) for metric, value in good.items()))
-            ok = far <= 1e-6 and off <= 1e-9
-            yield f"several classes an image, {method} {shots}: probabilities within {far:.0e}, metrics within {off:.0e}{'' if ok else '  WRONG'}", ok
+            yield verdict(f"several classes an image, {method} {shots}", far, off)
 
 
 def main():
@@ -121,18 +136,13 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             write(folder, labels, projected, features, texts)
             for method, shots in RUNS:
-                done = subprocess.run([args.eval, "run", "--images", f"{folder}/images.parquet", "--texts", f"{folder}/texts.parquet", "--method", method,
-                                       "--shots", shots, "--bootstrap", "0", "--allow-short-classes", "--out", f"{folder}/r.json",
-                                       "--predictions", f"{folder}/p.csv"], capture_output=True, text=True)
+                done, report, told = run(args.eval, folder, method, shots, "--allow-short-classes")
                 if len(counts) == 1:
                     ok = done.returncode == 2 and "class" in done.stderr
                     print(f"{name}, {method} {shots}: {'refused' if ok else 'NOT REFUSED'}")
                     wrong += not ok
                     continue
-                with open(f"{folder}/r.json") as f:
-                    report = json.load(f)
-                with open(f"{folder}/p.csv") as f:
-                    told = {(int(r[0]), int(r[1])): [float(v) for v in r[5:]] for r in list(csv.reader(f))[1:]}
+                done.check_returncode()
                 far = off = 0.0
                 for number in range(5):
                     train, test = fold(labels, number, shots)
@@ -142,9 +152,9 @@ def main():
                     far = max(far, np.abs(mine - reference(method, labels, projected, features, texts, train, test)).max())
                     for metric, value in metrics(labels[test], mine).items():
                         off = max(off, abs(value - report["folds"][number][metric]))
-                ok = far <= 1e-6 and off <= 1e-9
+                words, ok = verdict(f"{name}, {method} {shots}", far, off)
+                print(words)
                 wrong += not ok
-                print(f"{name}, {method} {shots}: probabilities within {far:.0e}, metrics within {off:.0e}{'' if ok else '  WRONG'}")
     for words, ok in several(args.eval, rng):
         print(words)
         wrong += not ok
