@@ -91,6 +91,12 @@ impl Geometry {
         first.min(self.out_width)..end.min(self.out_width)
     }
 
+    /// Whether the gradient of the weight is formed as `[taps, out]`. The product then packs the gradient, which is
+    /// a k²-th of the unfolded matrix; with few positions turning the result round would cost more.
+    fn is_transposed(&self) -> bool {
+        self.batch * self.out_area() >= self.outputs
+    }
+
     /// The image row that tap `ky` of output row `oy` reads.
     fn row(&self, oy: usize, ky: usize) -> Option<usize> {
         (oy * self.stride + ky)
@@ -226,14 +232,6 @@ fn of_tile(gradient: &Tensor<3>, g: &Geometry, tile: &Tile) -> Tensor<2> {
         .slice([tile.images.clone(), 0..g.outputs, columns])
         .swap_dims(0, 1)
         .reshape([g.outputs, g.count(tile)])
-}
-
-impl Geometry {
-    /// Whether the gradient of the weight is formed as `[taps, out]`. The product then packs the gradient, which is
-    /// a k²-th of the unfolded matrix; with few positions turning the result round would cost more.
-    fn is_transposed(&self) -> bool {
-        self.batch * self.out_area() >= self.outputs
-    }
 }
 
 fn weight_gradient(part: &Tensor<2>, unfolded: Tensor<2>, g: &Geometry) -> Vec<f32> {
