@@ -265,15 +265,10 @@ impl Conv {
         self.forward_with(x, Sums::Plain)
     }
 
-    /// [`Conv::forward`] before a normalisation and its ReLU: in training the CPU adds up in short stretches.
+    /// [`Conv::forward`] before a normalisation and its ReLU: where gradients follow, the CPU adds up in short stretches.
     pub fn forward_before_gate(&self, x: Tensor<4>, stats: &BatchStats) -> Tensor<4> {
-        self.forward_with(
-            x,
-            match stats {
-                BatchStats::Batch(_) => Sums::Halved,
-                BatchStats::Running => Sums::Plain,
-            },
-        )
+        let trains = matches!(stats, BatchStats::Batch(_)) || self.weight.device().is_autodiff();
+        self.forward_with(x, if trains { Sums::Halved } else { Sums::Plain })
     }
 
     fn forward_with(&self, x: Tensor<4>, sums: Sums) -> Tensor<4> {

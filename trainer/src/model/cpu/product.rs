@@ -17,7 +17,7 @@ pub enum Sums {
     /// As the library does: stretches of 512 and more.
     Plain,
     /// The sum is cut into halves until they are short, and the sums of the halves are added. For what a ReLU follows
-    /// in training: each gate that rounding turns moves gradients by far more than rounding does.
+    /// where gradients are wanted: each gate that rounding turns moves gradients by far more than rounding does.
     Halved,
 }
 
