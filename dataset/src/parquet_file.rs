@@ -23,6 +23,9 @@ const MAX_WINDOW_BYTES: u64 = 160 << 20;
 /// Columns closer together than this are fetched in one read.
 const MAX_GAP_BYTES: u64 = 16 << 10;
 
+/// No file has more rows; sums over many files stay far from the end of 64 bits.
+const MAX_ROWS: i64 = 1 << 48;
+
 /// Leaf columns and where they lie in a buffer.
 pub(crate) type Chunks = Vec<(usize, Range<usize>)>;
 
@@ -283,12 +286,14 @@ impl ParquetFile {
         (0..schema.num_columns()).find(|&at| schema.column(at).path().string() == name)
     }
 
-    /// The bloom filter of a column, if the file has one.
+    /// The bloom filter of a column, if the file has one that can be asked: one
+    /// without a block of bits, as damage leaves it, cannot.
     pub fn filter(&self, group: usize, leaf: usize) -> Result<Option<Sbbf>> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
-        quietly(|| builder.get_row_group_column_bloom_filter(group, leaf))
+        let filter = quietly(|| builder.get_row_group_column_bloom_filter(group, leaf))
             .map_err(|message| damaged(&self.path, &message))?
-            .map_err(|e| DatasetError::parquet(&self.path, &e))
+            .map_err(|e| DatasetError::parquet(&self.path, &e))?;
+        Ok(filter.filter(|filter| filter.num_blocks() > 0))
     }
 }
 
@@ -308,7 +313,10 @@ fn check_footer(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
         if group.num_rows() < 0 {
             return lie("the number of rows");
         }
-        rows = rows.saturating_add(group.num_rows());
+        rows = match rows.checked_add(group.num_rows()) {
+            Some(sum) if sum <= MAX_ROWS => sum,
+            _ => return lie("the number of rows"),
+        };
         for column in group.columns() {
             let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             let (Ok(start), Ok(size)) = (u64::try_from(start), u64::try_from(column.compressed_size())) else {

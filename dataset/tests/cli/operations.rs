@@ -87,7 +87,7 @@ fn holding(folder: &Path, text: &[u8]) -> Vec<String> {
 #[test]
 fn rows_taken_down_leave_nothing_behind_and_stay_away() {
     let folder = tempfile::tempdir().unwrap();
-    write_pairs(folder.path(), "book", 20);
+    write_drawn_pairs(folder.path(), "book", 20);
     let (gone, stays) = (drawn_pair("book", 7), drawn_pair("book", 8));
     for row in [&gone, &stays] {
         let (code, _, stderr) = run(&[
@@ -115,7 +115,7 @@ fn rows_taken_down_leave_nothing_behind_and_stay_away() {
     let (code, _, stderr) = run(&["validate", path(&folder)]);
     assert!(code == 0 && !stderr.contains("warning:"), "{stderr}");
     // Ingested again, its source brings all rows but this one.
-    write_pairs(folder.path(), "book", 20);
+    write_drawn_pairs(folder.path(), "book", 20);
     let ids = |sql: &str| run(&["query", path(&folder), sql, "--format", "csv"]).1;
     assert_eq!(ids("SELECT COUNT(*) AS n FROM pairs"), "n\n19\n");
     let sql = format!("SELECT state, reason FROM ledger WHERE id = '{}'", gone.id);
@@ -131,7 +131,7 @@ fn rows_taken_down_leave_nothing_behind_and_stay_away() {
 #[test]
 fn merge_and_diff_see_the_same_rows() {
     let (one, two, out) = (sample(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_pairs(two.path(), "book3", 12);
+    write_drawn_pairs(two.path(), "book3", 12);
     let merged = out.path().join("new");
     let merged = merged.to_str().unwrap();
     let (code, _, stderr) = run(&["merge", path(&one), path(&two), "--out", merged]);
