@@ -155,6 +155,78 @@ fn merge_and_diff_see_the_same_rows() {
 }
 
 #[test]
+fn two_builds_of_one_source_are_not_merged() {
+    let (old, new, out) = (sample(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // The same inputs of the same book became other rows.
+    let mut update = SourceUpdate::pairs(new.path(), "book2").unwrap();
+    for number in 0..40 {
+        let mut record = drawn_pair("book2", number);
+        let entry = drawn_pair_ledger(&record);
+        record.id = format!("{}x", record.id);
+        update
+            .push_ledger(dataset::LedgerEntry {
+                id: Some(record.id.clone()),
+                ..entry
+            })
+            .unwrap();
+        update.push_pair(record).unwrap();
+    }
+    update.commit().unwrap();
+    let merged = out.path().join("new");
+    let (code, stdout, stderr) = run(&["merge", path(&old), path(&new), "--out", merged.to_str().unwrap()]);
+    assert!(code == 2 && stdout.is_empty(), "{stderr}");
+    assert!(
+        stderr.contains("source `book2`") && stderr.contains("two builds"),
+        "{stderr}"
+    );
+    // What is there already is not changed.
+    let before = snapshot(old.path());
+    let (code, _, stderr) = run(&["merge", path(&new), "--out", path(&old)]);
+    assert!(code == 2 && stderr.contains("dataset diff"), "{stderr}");
+    assert!(snapshot(old.path()) == before);
+}
+
+#[test]
+fn an_export_that_has_nothing_to_write_leaves_no_folder() {
+    let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_drawn_pairs(folder.path(), "book", 3);
+    let target = out.path().join("list");
+    let (code, _, stderr) = run(&[
+        "export",
+        path(&folder),
+        "--form",
+        "flair",
+        "--out",
+        target.to_str().unwrap(),
+    ]);
+    assert!(code == 2 && stderr.contains("no labelled set"), "{stderr}");
+    assert!(!target.exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn corrections_do_not_go_through_links() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_drawn_pairs(folder.path(), "book", 3);
+    let letter = outside.path().join("letter.txt");
+    std::fs::write(&letter, "dear reader\n").unwrap();
+    std::os::unix::fs::symlink(&letter, folder.path().join("edits.jsonl")).unwrap();
+    let edit = dataset::edits::Edit {
+        id: drawn_pair("book", 1).id,
+        field: "panel".to_owned(),
+        value: Some("B".to_owned()),
+        editor: "a".to_owned(),
+        reason: None,
+        anchor: None,
+        origin: None,
+        of: None,
+    };
+    let error = dataset::edits::append(folder.path(), &edit).unwrap_err().to_string();
+    assert!(error.contains("symbolic link"), "{error}");
+    assert_eq!(std::fs::read_to_string(&letter).unwrap(), "dear reader\n");
+}
+
+#[test]
 fn twins_are_found_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let mut update = SourceUpdate::pairs(folder.path(), "book").unwrap();
