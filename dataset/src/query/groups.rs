@@ -8,14 +8,16 @@
 //! polars. What is not met here (other aggregates, filters, many values) is left
 //! to polars altogether.
 
+mod aggregate;
 mod codes;
 
 use crate::parquet_file::{ParquetFile, Purpose};
+use aggregate::{Aggregate, Kind, Total, aggregate};
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int32Type};
 use codes::Codes;
 use polars::prelude::{
-    AggExpr, Column, DataFrame, DslPlan, Expr, IdxSize, IntoLazy, LazyFrame, NamedFrom, PlSmallStr, ScanSources, Series,
+    Column, DataFrame, DslPlan, Expr, IdxSize, IntoLazy, LazyFrame, NamedFrom, PlSmallStr, ScanSources, Series,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +27,8 @@ use std::sync::Arc;
 /// its while.
 const MAX_VALUES: usize = 4096;
 const MAX_GROUPS: usize = 1 << 16;
+/// Row groups of fewer rows, as the shards have, cost more to open than is won.
+const MIN_GROUP_ROWS: u64 = 256;
 /// Rows at a time.
 const BATCH_ROWS: usize = 1 << 16;
 
@@ -118,97 +122,6 @@ fn grouped(input: &DslPlan, keys: &[Expr], aggregates: &[Expr]) -> Option<DataFr
     DataFrame::new_infer_height(columns).ok()
 }
 
-/// What is asked of each group.
-enum Aggregate {
-    Rows,
-    Count(PlSmallStr),
-    Mean(PlSmallStr),
-    Min(PlSmallStr),
-    Max(PlSmallStr),
-}
-
-/// An aggregate with the name of its result.
-fn aggregate(expression: &Expr) -> Option<(PlSmallStr, Aggregate)> {
-    if let Expr::Alias(inner, name) = expression {
-        return Some((name.clone(), aggregate(inner)?.1));
-    }
-    let column = |input: &Expr| match input {
-        Expr::Column(name) => Some(name.clone()),
-        _ => None,
-    };
-    let (name, aggregate) = match expression {
-        Expr::Len => (PlSmallStr::from("len"), Aggregate::Rows),
-        Expr::Agg(AggExpr::Count {
-            input,
-            include_nulls: false,
-        }) => (column(input)?, Aggregate::Count(column(input)?)),
-        Expr::Agg(AggExpr::Mean(input)) => (column(input)?, Aggregate::Mean(column(input)?)),
-        Expr::Agg(AggExpr::Min {
-            input,
-            propagate_nans: false,
-        }) => (column(input)?, Aggregate::Min(column(input)?)),
-        Expr::Agg(AggExpr::Max {
-            input,
-            propagate_nans: false,
-        }) => (column(input)?, Aggregate::Max(column(input)?)),
-        _ => return None,
-    };
-    Some((name, aggregate))
-}
-
-impl Aggregate {
-    fn column(&self) -> Option<&str> {
-        match self {
-            Self::Rows => None,
-            Self::Count(name) | Self::Mean(name) | Self::Min(name) | Self::Max(name) => Some(name),
-        }
-    }
-
-    /// The results of all groups in the type that polars gives them.
-    fn series(&self, name: PlSmallStr, totals: impl Iterator<Item = Total>, kind: Kind) -> Series {
-        let some = |total: Total, value: f64| (total.count > 0).then_some(value);
-        // Sums of 32-bit numbers and their extremes are exact in f64.
-        let values: Vec<Option<f64>> = match self {
-            Self::Rows | Self::Count(_) => {
-                let counts: Vec<IdxSize> = totals.map(|total| total.count).collect();
-                return Series::new(name, counts);
-            }
-            Self::Mean(_) => totals
-                .map(|total| some(total, total.value / f64::from(total.count)))
-                .collect(),
-            Self::Min(_) | Self::Max(_) => totals.map(|total| some(total, total.value)).collect(),
-        };
-        match (self, kind) {
-            (Self::Mean(_), Kind::Int32) => Series::new(name, values),
-            (_, Kind::Int32) => {
-                let values: Vec<Option<i32>> = values.into_iter().map(|value| Some(value? as i32)).collect();
-                Series::new(name, values)
-            }
-            _ => {
-                let values: Vec<Option<f32>> = values.into_iter().map(|value| Some(value? as f32)).collect();
-                Series::new(name, values)
-            }
-        }
-    }
-}
-
-/// The type of a column that is aggregated.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    /// Only counted.
-    Any,
-    Int32,
-    Float32,
-}
-
-/// What was found of one group for one aggregate: cells that are not null, and
-/// their sum or extreme.
-#[derive(Debug, Clone, Copy, Default)]
-struct Total {
-    count: IdxSize,
-    value: f64,
-}
-
 struct Group {
     key: Vec<Option<String>>,
     totals: Vec<Total>,
@@ -230,6 +143,9 @@ fn add_file(
     aggregates: &[(PlSmallStr, Aggregate)],
 ) -> Option<()> {
     let file = ParquetFile::open(path, Purpose::Rows).ok()?;
+    if file.rows() / MIN_GROUP_ROWS < file.groups() as u64 {
+        return None;
+    }
     let columns = aggregates.iter().filter_map(|(_, aggregate)| aggregate.column());
     let names: Vec<&str> = keys.iter().map(PlSmallStr::as_str).collect();
     let wanted: Vec<&str> = names.iter().copied().chain(columns).collect();
@@ -372,29 +288,6 @@ impl Groups {
             self.rows[group].totals[at] = total;
             start = end;
         }
-    }
-}
-
-impl Total {
-    fn add_all(&mut self, values: impl Iterator<Item = f64>, aggregate: &Aggregate) {
-        let mut total = *self;
-        match aggregate {
-            Aggregate::Min(_) => values.for_each(|value| total.extreme(value, |new, old| new < old)),
-            Aggregate::Max(_) => values.for_each(|value| total.extreme(value, |new, old| new > old)),
-            _ => values.for_each(|value| {
-                total.value += value;
-                total.count += 1;
-            }),
-        }
-        *self = total;
-    }
-
-    /// As in polars, NaN counts only where there is nothing else.
-    fn extreme(&mut self, value: f64, better: impl Fn(f64, f64) -> bool) {
-        if self.count == 0 || self.value.is_nan() || better(value, self.value) {
-            self.value = value;
-        }
-        self.count += 1;
     }
 }
 
