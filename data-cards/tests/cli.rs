@@ -5,9 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use dataset::LedgerEntry;
-use dataset::SourceUpdate;
-use dataset::testing::{drawn_label, drawn_pair, drawn_pair_ledger, drawn_text};
+use dataset::testing::{write_drawn_labels, write_drawn_pairs, write_drawn_text};
 use serde_json::Value;
 
 #[path = "readers/mod.rs"]
@@ -21,48 +19,15 @@ fn cards() -> Command {
     Command::cargo_bin("data-cards").unwrap()
 }
 
-/// The ledger line of an input that became row `id`.
-fn kept(source: &str, kind: &str, number: u32, id: &str) -> LedgerEntry {
-    LedgerEntry {
-        source_id: source.into(),
-        input: format!("{source}:{number}"),
-        kind: kind.into(),
-        state: "kept".into(),
-        reason: None,
-        id: Some(id.into()),
-        detail: None,
-    }
-}
-
 /// A folder with pairs of two books, two labelled sets and a corpus, each with its ledger.
 fn drawn_dataset(folder: &Path) {
     for book in ["book-a", "book-b"] {
-        let mut update = SourceUpdate::pairs(folder, book).unwrap();
-        for number in 0..7 {
-            let pair = drawn_pair(book, number);
-            update.push_ledger(drawn_pair_ledger(&pair)).unwrap();
-            update.push_pair(pair).unwrap();
-        }
-        update.commit().unwrap();
+        write_drawn_pairs(folder, book, 7);
     }
     for set in ["eyes", "scans-2"] {
-        let mut update = SourceUpdate::labels(folder, set).unwrap();
-        for number in 0..5 {
-            let label = drawn_label(set, number);
-            update.push_ledger(kept(set, "label-row", number, &label.id)).unwrap();
-            update.push_label(label).unwrap();
-        }
-        update.commit().unwrap();
+        write_drawn_labels(folder, set, 5);
     }
-    let mut update = SourceUpdate::text(folder, "corpus").unwrap();
-    for number in 0..4 {
-        let text = drawn_text("corpus", number);
-        update
-            .push_ledger(kept("corpus", "utterance", number, &text.id))
-            .unwrap();
-        update.push_text(text).unwrap();
-    }
-    update.commit().unwrap();
+    write_drawn_text(folder, "corpus", 4);
 }
 
 struct Carded {

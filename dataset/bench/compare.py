@@ -126,9 +126,13 @@ def their_stats(folder):
     return timer, found["all"]["pairs"]
 
 
-def their_batches(folder, side, way):
-    """Batches of 16 x 3 x side x side in [0, 1], the longer side resized to `side`, zeros right and below."""
+def their_batches(folder, side, way, epochs="0"):
+    """Batches of 16 x 3 x side x side in [0, 1], the longer side resized to `side`, zeros right and below.
+
+    One pass in file order, or epochs in random order over encoded pictures that are in memory after the first reading.
+    """
     import io
+    import random
 
     import pyarrow.parquet as pq
     import torch
@@ -153,16 +157,26 @@ def their_batches(folder, side, way):
         picture = transform.to_dtype(picture, torch.float32, scale=True)
         return torch.nn.functional.pad(picture, (0, side - picture.shape[2], 0, side - picture.shape[1]))
 
-    rows, batch = 0, []
-    with Timer() as timer:
+    def encoded():
         for path in shards(folder):
             for table in pq.ParquetFile(path).iter_batches(64, columns=["image"]):
                 for row in table.column("image").to_pylist():
-                    batch.append(prepared(row["bytes"]))
-                    rows += 1
-                    if len(batch) == 16:
-                        torch.stack(batch)
-                        batch = []
+                    yield row["bytes"]
+
+    def shuffled(pictures):
+        chooser = random.Random(1)
+        for _ in range(int(epochs)):
+            chooser.shuffle(pictures)
+            yield from pictures
+
+    rows, batch = 0, []
+    with Timer() as timer:
+        for picture in shuffled(list(encoded())) if int(epochs) else encoded():
+            batch.append(prepared(picture))
+            rows += 1
+            if len(batch) == 16:
+                torch.stack(batch)
+                batch = []
     return timer, rows
 
 
@@ -257,8 +271,11 @@ def compare(options):
     return lines
 
 
+EPOCHS = 5
+
+
 def batches(options):
-    """The first pass over training pictures."""
+    """The first pass over training pictures, and several epochs as a training reads them."""
     lines = []
     ways = {"pil": "PIL, as torchvision's folders load by default", "tensor": "`decode_jpeg` and tensors"}
     for folder in options.photographs:
@@ -268,8 +285,17 @@ def batches(options):
                 ours = [options.trainer, "speed", "images", folder, "--image", str(side), "--rows", "100000"]
                 best = side_by_side(options.repeats, theirs("batches", folder, side, way, python=options.torch_python), ours)
                 rows = measured(ours)["rows"]
-                label = f"decode + resize to {side} px, batches of 16, {Path(folder).name}: torchvision, {name}"
+                label = f"decode + resize to {side} px, batches of 16, one pass, {Path(folder).name}: torchvision, {name}"
                 lines.append(row(label, rows, best, 1e3 / rows, "ms a picture"))
+            ours += ["--epochs", str(EPOCHS)]
+            command = theirs("batches", folder, side, "tensor", EPOCHS, python=options.torch_python)
+            best = side_by_side(options.repeats, command, ours)
+            rows = measured(ours)["rows"]
+            label = (
+                f"the same, {side} px, {EPOCHS} epochs in random order, ours from kept prepared pictures (decoded once): "
+                f"torchvision, {ways['tensor']}, decoded in each epoch"
+            )
+            lines.append(row(label, rows, best, 1e3 / rows, "ms a picture and epoch"))
     return lines
 
 

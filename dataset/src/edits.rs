@@ -3,6 +3,7 @@
 //! ledger; every correction stays in the file.
 
 use crate::error::{DatasetError, Result};
+use crate::fs::refuse_link;
 use crate::record::{BoundingBox, PairRecord, ReviewStatus};
 use crate::rows::check_split;
 use serde::{Deserialize, Serialize};
@@ -196,6 +197,7 @@ pub fn append_all(folder: &Path, edits: &[Edit]) -> Result<()> {
         line += &serde_json::to_string(edit).map_err(|e| invalid(e.to_string()))?;
         line.push('\n');
     }
+    refuse_link(&path)?;
     if lacks_line_end(&path) {
         line.insert(0, '\n');
     }
@@ -218,6 +220,7 @@ pub(crate) fn erase(folder: &Path, ids: &BTreeSet<String>) -> Result<()> {
     if ids.is_empty() || !path.is_file() {
         return Ok(());
     }
+    refuse_link(&path)?;
     let failed = |e| DatasetError::io(&path, "blank lines of", e);
     let text = fs::read(&path).map_err(failed)?;
     let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;

@@ -36,6 +36,22 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(&folder)
 }
 
+/// Refuses a path that is a symbolic link: a folder that came from elsewhere could
+/// lead a write to any file of whoever opens it.
+///
+/// # Errors
+/// It is one.
+pub(crate) fn refuse_link(path: &Path) -> Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        return Ok(());
+    }
+    Err(DatasetError::invalid(
+        path.display().to_string(),
+        "is a symbolic link, and writing would change what lies outside of the dataset folder; put a real file or \
+         folder in its place (the dataset folder itself may be a link)",
+    ))
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create(path).map_err(|e| DatasetError::io(path, "create", e))?;
     file.write_all(bytes)

@@ -1,8 +1,10 @@
 //! Safe decoding of picture files that strangers made: limits before memory is
 //! taken, truncation found, and every change to the pixels noted.
 
+use image::error::{LimitError, LimitErrorKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use std::cell::Cell;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -11,6 +13,9 @@ pub const MAX_PIXELS: u64 = 200_000_000;
 
 /// Memory that a decoder may take: 8 bytes for each pixel of the largest picture.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
+
+/// Memory of larger pictures is not kept for the next one.
+const MAX_SPARE_BYTES: usize = 64 << 20;
 
 /// A decoded picture.
 #[derive(Debug, Clone)]
@@ -95,9 +100,34 @@ impl ImageInputError {
 /// See [`ImageInputError`]; nothing panics on hostile bytes, and pictures above
 /// [`MAX_PIXELS`] are refused before memory is taken.
 pub fn decode_rgb8(bytes: &[u8], name: &str) -> Result<DecodedImage, ImageInputError> {
+    decode_into(bytes, name, Vec::new())
+}
+
+/// Decodes a picture as [`decode_rgb8`] and gives it to `work`. The memory of its
+/// pixels is used again for this thread's next picture: fresh memory costs the
+/// system more than a resize.
+///
+/// # Errors
+/// As [`decode_rgb8`].
+pub fn with_rgb8<T>(bytes: &[u8], name: &str, work: impl FnOnce(&DecodedImage) -> T) -> Result<T, ImageInputError> {
+    let decoded = decode_into(bytes, name, SPARE.take())?;
+    let result = work(&decoded);
+    let memory = decoded.rgb.into_raw();
+    if memory.capacity() <= MAX_SPARE_BYTES {
+        SPARE.set(memory);
+    }
+    Ok(result)
+}
+
+thread_local! {
+    /// Memory of a picture that is no longer needed.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn decode_into(bytes: &[u8], name: &str, memory: Vec<u8>) -> Result<DecodedImage, ImageInputError> {
     // Decoders are foreign code fed with foreign bytes: a bug there must cost
     // one picture, not the run.
-    crate::guard::quietly(|| decode(bytes, name)).unwrap_or_else(|reason| {
+    crate::guard::quietly(|| decode(bytes, name, memory)).unwrap_or_else(|reason| {
         Err(ImageInputError::Damaged {
             name: name.to_owned(),
             format: "image",
@@ -106,7 +136,7 @@ pub fn decode_rgb8(bytes: &[u8], name: &str) -> Result<DecodedImage, ImageInputE
     })
 }
 
-fn decode(bytes: &[u8], name: &str) -> Result<DecodedImage, ImageInputError> {
+fn decode(bytes: &[u8], name: &str, memory: Vec<u8>) -> Result<DecodedImage, ImageInputError> {
     let format = format_of(bytes, name)?;
     let label = format_name(format);
     let damaged = |error: image::ImageError| match &error {
@@ -163,7 +193,11 @@ fn decode(bytes: &[u8], name: &str) -> Result<DecodedImage, ImageInputError> {
         notes.push("cmyk converted".to_owned());
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    let mut picture = if decoder.color_type() == ColorType::Rgb8 {
+        read_rgb8(decoder, memory).map_err(damaged)?
+    } else {
+        DynamicImage::from_decoder(decoder).map_err(damaged)?
+    };
     if orientation != Orientation::NoTransforms {
         picture.apply_orientation(orientation);
         notes.push("exif-rotated".to_owned());
@@ -172,6 +206,23 @@ fn decode(bytes: &[u8], name: &str) -> Result<DecodedImage, ImageInputError> {
         rgb: to_rgb8(picture, &mut notes),
         notes,
     })
+}
+
+/// The pixels of a picture that is 8-bit RGB by itself, in `memory`. It is cleared:
+/// what a damaged picture leaves out must not show another one.
+fn read_rgb8(decoder: impl ImageDecoder, mut memory: Vec<u8>) -> image::ImageResult<DynamicImage> {
+    let too_large = || image::ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory));
+    let (width, height) = decoder.dimensions();
+    let length = usize::try_from(decoder.total_bytes()).map_err(|_| too_large())?;
+    if memory.capacity() < length {
+        memory = vec![0; length];
+    } else {
+        memory.clear();
+        memory.resize(length, 0);
+    }
+    decoder.read_image(&mut memory)?;
+    let picture = image::RgbImage::from_raw(width, height, memory).ok_or_else(too_large)?;
+    Ok(picture.into())
 }
 
 /// The format by content; says what the bytes look like when it is none.
@@ -317,6 +368,36 @@ mod tests {
 
     fn gradient() -> DynamicImage {
         RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, 90])).into()
+    }
+
+    #[test]
+    fn memory_used_again_does_not_show() {
+        let jpeg = encode(&gradient(), ImageFormat::Jpeg);
+        let tall = encode(
+            &RgbImage::from_fn(30, 90, |x, y| Rgb([9, (x * 8) as u8, (y * 2) as u8])).into(),
+            ImageFormat::Png,
+        );
+        // Its data ends early, its end marker is there: the rest is grey or black.
+        let mut cut = jpeg[..jpeg.len() - 60].to_vec();
+        cut.extend([0xFF, 0xD9]);
+        let grey = encode(&DynamicImage::from(gradient().into_luma8()), ImageFormat::Png);
+        for (bytes, name) in [
+            (&jpeg, "a.jpg"),
+            (&tall, "b.png"),
+            (&cut, "c.jpg"),
+            (&grey, "d.png"),
+            (&jpeg, "e.jpg"),
+        ] {
+            let alone = decode_rgb8(bytes, name);
+            let again = with_rgb8(bytes, name, |found| (found.rgb.clone(), found.notes.clone()));
+            match (alone, again) {
+                (Ok(alone), Ok(again)) => assert!(again == (alone.rgb, alone.notes), "{name}"),
+                (alone, again) => assert_eq!(alone.map(|_| ()), again.map(|_| ()), "{name}"),
+            }
+        }
+        let spare = SPARE.take();
+        assert!(spare.capacity() >= 40 * 30 * 3, "kept for the next picture");
+        assert!(with_rgb8(b"", "x.png", |_| ()).is_err());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! system gives it back when its holder dies, however it dies.
 
 use crate::error::{DatasetError, Result};
+use crate::fs::refuse_link;
+use crate::schema::Table;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,11 +22,17 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the lock, or says who holds it.
+    /// Takes the lock, or says who holds it. A folder whose parts are symbolic
+    /// links is not written to.
     pub fn acquire(folder: &Path) -> Result<Self> {
         let state = folder.join(STATE_FOLDER);
         let path = state.join(LOCK_FILE);
+        for table in Table::ALL {
+            refuse_link(&folder.join(table.folder()))?;
+        }
         loop {
+            refuse_link(&state)?;
+            refuse_link(&path)?;
             fs::create_dir_all(&state).map_err(|e| DatasetError::io(&state, "create the folder", e))?;
             let opened = OpenOptions::new()
                 .read(true)
@@ -129,5 +137,28 @@ mod tests {
         fs::create_dir(folder.path().join(STATE_FOLDER)).unwrap();
         fs::write(folder.path().join(STATE_FOLDER).join(LOCK_FILE), "process 1, gone").unwrap();
         drop(FolderLock::acquire(folder.path()).unwrap());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_out_of_the_folder_are_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        let letter = outside.path().join("letter.txt");
+        fs::write(&letter, "dear reader").unwrap();
+        for (name, target) in [
+            ("data", outside.path()),
+            ("labels", outside.path()),
+            (".dataset", outside.path()),
+            (".dataset/lock", letter.as_path()),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let link = folder.path().join(name);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let message = FolderLock::acquire(folder.path()).unwrap_err().to_string();
+            assert!(message.contains("symbolic link") && message.contains(name), "{message}");
+        }
+        assert_eq!(fs::read_to_string(&letter).unwrap(), "dear reader");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     }
 }

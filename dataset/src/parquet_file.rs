@@ -5,7 +5,7 @@ use crate::file_at::{FileAt, Windowed};
 use crate::guard::quietly;
 use crate::read::Columns;
 use crate::shard::MAX_ROW_GROUP_ROWS;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -15,12 +15,16 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetStatistic
 use parquet::file::reader::Length;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Row groups up to this size are read from disk in one piece per run of
 /// neighbouring columns; larger ones, of other makers, page by page.
 const MAX_WINDOW_BYTES: u64 = 160 << 20;
 /// Columns closer together than this are fetched in one read.
 const MAX_GAP_BYTES: u64 = 16 << 10;
+
+/// No file has more rows; sums over many files stay far from the end of 64 bits.
+const MAX_ROWS: i64 = 1 << 48;
 
 /// Leaf columns and where they lie in a buffer.
 pub(crate) type Chunks = Vec<(usize, Range<usize>)>;
@@ -117,17 +121,57 @@ impl ParquetFile {
         ProjectionMask::leaves(schema, wanted)
     }
 
-    /// All rows of a row group, a batch at a time.
+    /// Whole columns of these names.
+    pub fn mask_of(&self, names: &[&str]) -> ProjectionMask {
+        ProjectionMask::columns(self.metadata().file_metadata().schema_descr(), names.iter().copied())
+    }
+
+    /// The file with these string columns as dictionary codes; `None` if one is
+    /// no string column.
+    pub fn with_codes(&self, names: &[&str]) -> Result<Option<Self>> {
+        let mut fields: Vec<FieldRef> = self.schema().fields().to_vec();
+        for name in names {
+            let Ok(at) = self.schema().index_of(name) else {
+                return Ok(None);
+            };
+            if *fields[at].data_type() != DataType::Utf8 {
+                return Ok(None);
+            }
+            let codes = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(codes));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)
+            .map_err(|e| DatasetError::parquet(&self.path, &e))?;
+        Ok(Some(Self {
+            path: self.path.clone(),
+            input: self.input.clone(),
+            metadata,
+        }))
+    }
+
+    /// All rows of a row group in one batch of our own files.
     pub fn group(&self, group: usize, mask: &ProjectionMask) -> Result<ParquetRecordBatchReader> {
+        self.group_in_batches(group, mask, MAX_ROW_GROUP_ROWS)
+    }
+
+    /// All rows of a row group, so many rows at a time.
+    pub fn group_in_batches(
+        &self,
+        group: usize,
+        mask: &ProjectionMask,
+        rows: usize,
+    ) -> Result<ParquetRecordBatchReader> {
         let ranges = self.ranges(group, mask);
         let size: u64 = ranges.iter().map(|(start, end)| end - start).sum();
         if size > MAX_WINDOW_BYTES {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
-            return self.finish(builder, group, mask);
+            return self.finish(builder.with_batch_size(rows), group, mask);
         }
         let windowed = Windowed::new(&self.input, &ranges).map_err(|e| DatasetError::parquet(&self.path, &e))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(windowed, self.metadata.clone());
-        self.finish(builder, group, mask)
+        self.finish(builder.with_batch_size(rows), group, mask)
     }
 
     /// Some rows of a row group; only their pages are read.
@@ -138,6 +182,7 @@ impl ParquetFile {
         rows: RowSelection,
     ) -> Result<ParquetRecordBatchReader> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
+        let builder = builder.with_batch_size(MAX_ROW_GROUP_ROWS);
         self.finish(builder.with_row_selection(rows), group, mask)
     }
 
@@ -147,10 +192,7 @@ impl ParquetFile {
         group: usize,
         mask: &ProjectionMask,
     ) -> Result<ParquetRecordBatchReader> {
-        let builder = builder
-            .with_row_groups(vec![group])
-            .with_projection(mask.clone())
-            .with_batch_size(MAX_ROW_GROUP_ROWS);
+        let builder = builder.with_row_groups(vec![group]).with_projection(mask.clone());
         quietly(|| builder.build())
             .map_err(|message| damaged(&self.path, &message))?
             .map_err(|e| DatasetError::parquet(&self.path, &e))
@@ -244,12 +286,14 @@ impl ParquetFile {
         (0..schema.num_columns()).find(|&at| schema.column(at).path().string() == name)
     }
 
-    /// The bloom filter of a column, if the file has one.
+    /// The bloom filter of a column, if the file has one that can be asked: one
+    /// without a block of bits, as damage leaves it, cannot.
     pub fn filter(&self, group: usize, leaf: usize) -> Result<Option<Sbbf>> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
-        quietly(|| builder.get_row_group_column_bloom_filter(group, leaf))
+        let filter = quietly(|| builder.get_row_group_column_bloom_filter(group, leaf))
             .map_err(|message| damaged(&self.path, &message))?
-            .map_err(|e| DatasetError::parquet(&self.path, &e))
+            .map_err(|e| DatasetError::parquet(&self.path, &e))?;
+        Ok(filter.filter(|filter| filter.num_blocks() > 0))
     }
 }
 
@@ -269,7 +313,10 @@ fn check_footer(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
         if group.num_rows() < 0 {
             return lie("the number of rows");
         }
-        rows = rows.saturating_add(group.num_rows());
+        rows = match rows.checked_add(group.num_rows()) {
+            Some(sum) if sum <= MAX_ROWS => sum,
+            _ => return lie("the number of rows"),
+        };
         for column in group.columns() {
             let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             let (Ok(start), Ok(size)) = (u64::try_from(start), u64::try_from(column.compressed_size())) else {

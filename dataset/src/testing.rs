@@ -4,6 +4,8 @@ use crate::hash::sha256_hex;
 use crate::ledger::LedgerEntry;
 use crate::modality::Modality;
 use crate::record::{BoundingBox, ImageFile, LabelRecord, PairRecord, ReviewStatus, TextRecord, content_id};
+use crate::write::SourceUpdate;
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +75,83 @@ pub fn readers_python(folder: &Path) -> Result<PathBuf, String> {
     }
     std::fs::write(done, wanted).map_err(|e| e.to_string())?;
     Ok(python)
+}
+
+/// Every file of a folder by its path within, with its bytes; hidden ones included.
+///
+/// # Panics
+/// The folder or a file cannot be read.
+#[must_use]
+pub fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry.expect("the folder is readable");
+        if entry.file_type().is_file() {
+            let within = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            let bytes = std::fs::read(entry.path()).expect("the file is readable");
+            files.insert(within.to_string_lossy().into_owned(), bytes);
+        }
+    }
+    files
+}
+
+/// Writes `numbers` pairs of a book with their ledger lines, as an ingest does.
+///
+/// # Panics
+/// The folder cannot be written.
+pub fn write_drawn_pairs(folder: &Path, source_id: &str, numbers: u32) {
+    let mut update = SourceUpdate::pairs(folder, source_id).expect("the folder is writable");
+    for number in 0..numbers {
+        let record = drawn_pair(source_id, number);
+        let entry = drawn_pair_ledger(&record);
+        update.push_ledger(entry).expect("the spool is writable");
+        update.push_pair(record).expect("the spool is writable");
+    }
+    update.commit().expect("the folder is writable");
+}
+
+/// The same for utterances of a corpus.
+///
+/// # Panics
+/// The folder cannot be written.
+pub fn write_drawn_text(folder: &Path, corpus: &str, numbers: u32) {
+    let mut update = SourceUpdate::text(folder, corpus).expect("the folder is writable");
+    for number in 0..numbers {
+        let record = drawn_text(corpus, number);
+        let entry = drawn_ledger(corpus, "utterance", number, &record.id);
+        update.push_ledger(entry).expect("the spool is writable");
+        update.push_text(record).expect("the spool is writable");
+    }
+    update.commit().expect("the folder is writable");
+}
+
+/// The same for images of a labelled set.
+///
+/// # Panics
+/// The folder cannot be written.
+pub fn write_drawn_labels(folder: &Path, set: &str, numbers: u32) {
+    let mut update = SourceUpdate::labels(folder, set).expect("the folder is writable");
+    for number in 0..numbers {
+        let record = drawn_label(set, number);
+        let entry = drawn_ledger(set, "label-row", number, &record.id);
+        update.push_ledger(entry).expect("the spool is writable");
+        update.push_label(record).expect("the spool is writable");
+    }
+    update.commit().expect("the folder is writable");
+}
+
+/// The ledger line of an input that became row `id`.
+#[must_use]
+pub fn drawn_ledger(source_id: &str, kind: &str, number: u32, id: &str) -> LedgerEntry {
+    LedgerEntry {
+        source_id: source_id.to_owned(),
+        input: format!("{source_id}:{number}"),
+        kind: kind.to_owned(),
+        state: "kept".to_owned(),
+        reason: None,
+        id: Some(id.to_owned()),
+        detail: None,
+    }
 }
 
 /// A small PNG of `width` x `height` pixels whose colours depend on `seed`.

@@ -6,10 +6,9 @@ use crate::edits::{self, Edit};
 use crate::journal::crash_after;
 use crate::ledger::LEDGER_FILE;
 use crate::lock::{FolderLock, STATE_FOLDER};
-use crate::testing::{drawn_label, drawn_pair, drawn_pair_ledger, drawn_text};
+use crate::testing::{drawn_label, drawn_pair, drawn_pair_ledger, drawn_text, snapshot};
 use crate::write::TableUpdate;
 use crate::{Columns, CommitSummary, Dataset, LedgerEntry, PairRecord, SourceUpdate};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 fn write_book(folder: &Path, source: &str, numbers: impl IntoIterator<Item = u32>) -> crate::Result<CommitSummary> {
@@ -25,24 +24,6 @@ fn write_book(folder: &Path, source: &str, numbers: impl IntoIterator<Item = u32
 fn all_pairs(folder: &Path) -> Vec<PairRecord> {
     let dataset = Dataset::open(folder).unwrap();
     dataset.pairs(Columns::All).unwrap().map(Result::unwrap).collect()
-}
-
-/// Every file of a folder with its bytes, hidden ones included.
-fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    walkdir::WalkDir::new(folder)
-        .into_iter()
-        .map(Result::unwrap)
-        .filter(|entry| entry.file_type().is_file())
-        .map(|entry| {
-            let name = entry
-                .path()
-                .strip_prefix(folder)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
-            (name, std::fs::read(entry.path()).unwrap())
-        })
-        .collect()
 }
 
 #[test]

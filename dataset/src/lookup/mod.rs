@@ -84,8 +84,8 @@ pub struct RowReader<R> {
 
 /// Memory for opened row groups, image bytes not among them.
 const GROUP_MEMORY: usize = 256 << 20;
-/// Row groups of other makers that are larger (without pictures) are never held
-/// whole: only the pages of the wanted row are read.
+/// Row groups of other makers that are larger (without pictures), or take more than
+/// [`GROUP_MEMORY`], are never held whole: only the pages of the wanted row are read.
 const MAX_GROUP_BYTES: u64 = 16 << 20;
 /// Look-ups by id before the index of all ids is made.
 const LOOKUPS_BY_FILTER: usize = 16;
@@ -389,13 +389,20 @@ impl OpenFile {
         if let Some(group) = opened {
             return Ok(group);
         }
-        let batches = quietly(|| {
-            self.file
-                .group(at, &self.mask)?
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|e| damaged(path, &e.to_string()))
-        });
-        Ok(Group::Batches(batches.map_err(|message| damaged(path, &message))??))
+        quietly(|| {
+            let (mut batches, mut memory) = (Vec::new(), 0_usize);
+            for batch in self.file.group(at, &self.mask)? {
+                let batch = batch.map_err(|e| damaged(path, &e.to_string()))?;
+                memory = memory.saturating_add(batch.get_array_memory_size());
+                // Codes and compression can make terabytes out of a few bytes.
+                if memory > GROUP_MEMORY {
+                    return Ok(Group::Large);
+                }
+                batches.push(batch);
+            }
+            Ok(Group::Batches(batches))
+        })
+        .map_err(|message| damaged(path, &message))?
     }
 
     /// One row as the parquet crate reads it; only its pages are read.

@@ -3,6 +3,8 @@ use super::*;
 use crate::testing::drawn_pair;
 use crate::write::SourceUpdate;
 
+mod hostile;
+
 #[test]
 fn rows_come_by_id_in_the_order_asked() {
     let folder = tempfile::tempdir().unwrap();

@@ -58,13 +58,19 @@ pub fn export(dataset: &Dataset, form: Form, out: &Path) -> Result<ExportSummary
             "is not empty; give a new folder",
         ));
     }
+    let existed = out.is_dir();
     fs::create_dir_all(out).map_err(|e| DatasetError::io(out, "create the folder", e))?;
-    let summary = match form {
+    let outcome = match form {
         Form::Webdataset => webdataset(dataset, out),
         Form::Images => pairs_as_images(dataset, out, false),
         Form::Keepfit => pairs_as_images(dataset, out, true),
         Form::Flair => labels_as_images(dataset, out),
-    }?;
+    };
+    if outcome.is_err() && !existed {
+        // Goes only where nothing has been written yet.
+        let _ = fs::remove_dir(out);
+    }
+    let summary = outcome?;
     sync_folder(out)?;
     Ok(summary)
 }

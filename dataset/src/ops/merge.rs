@@ -10,7 +10,8 @@ use crate::schema::Table;
 use crate::shard::SHARD_BYTES;
 use crate::write::{CommitSummary, Editable, TableUpdate};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// What the merge made.
@@ -28,8 +29,9 @@ pub struct MergeSummary {
 /// Rows with the same id are one row; the ledger calls the others `duplicate`.
 ///
 /// # Errors
-/// A folder cannot be read, or `out` cannot be written. Each table is
-/// committed by itself; a merge that was cut short can be run again.
+/// A folder cannot be read, or `out` cannot be written; or one input of a source
+/// became different rows in two folders, as in two builds of one book. Each table
+/// is committed by itself; a merge that was cut short can be run again.
 pub fn merge(inputs: &[PathBuf], out: &Path) -> Result<MergeSummary> {
     // All inputs must be readable before anything is written.
     let inputs = inputs
@@ -71,18 +73,46 @@ pub fn merge(inputs: &[PathBuf], out: &Path) -> Result<MergeSummary> {
     Ok(summary)
 }
 
+/// 16 bytes that stand for texts: a million inputs are looked up in little memory.
+fn fingerprint(parts: &[&str]) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, parts).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}
+
 fn merge_table<R: Row + Editable>(inputs: &[Dataset], out: &Path) -> Result<CommitSummary> {
     let mut update = TableUpdate::<R>::open_whole(out)?;
-    let folders = std::iter::once(out).chain(inputs.iter().map(Dataset::folder));
-    for folder in folders {
+    let folders: Vec<&Path> = std::iter::once(out).chain(inputs.iter().map(Dataset::folder)).collect();
+    let mut became = HashMap::new();
+    for (number, &folder) in folders.iter().enumerate() {
         for row in Rows::<R>::new(table_files(folder, R::TABLE)?, Columns::All) {
             update.push(row?)?;
         }
         for line in read_lines(&folder.join(LEDGER_FILE))? {
             let line = line?;
-            if line.table_name() == R::TABLE.name() {
-                update.push_ledger(line.entry)?;
+            if line.table_name() != R::TABLE.name() {
+                continue;
             }
+            let entry = line.entry;
+            if let Some(id) = entry.id.as_deref().filter(|_| entry.is_row()) {
+                let (first, row) = *became
+                    .entry(fingerprint(&[&entry.source_id, &entry.kind, &entry.input]))
+                    .or_insert((number, fingerprint(&[id])));
+                if first != number && row != fingerprint(&[id]) {
+                    return Err(DatasetError::invalid(
+                        format!("{} and {}", folders[first].display(), folder.display()),
+                        format!(
+                            "source `{}`: `{}` became different rows, these are two builds of one source; merge one of \
+                             them (`dataset diff OLD NEW` tells the rows that differ)",
+                            entry.source_id, entry.input
+                        ),
+                    ));
+                }
+            }
+            update.push_ledger(entry)?;
         }
     }
     update.commit(SHARD_BYTES)

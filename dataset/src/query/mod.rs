@@ -3,6 +3,7 @@
 //! Image bytes are only read by queries that name the column `image`; `SELECT *`
 //! gives all other columns.
 
+mod groups;
 mod like;
 pub mod output;
 mod tables;
@@ -52,8 +53,11 @@ pub fn run(dataset: &Dataset, sql: &str) -> Result<DataFrame> {
     }
     let mut run = |sql: &str, engine| {
         quietly(|| {
-            let result = context.execute(sql)?.collect_with_engine(engine)?;
-            Ok::<_, PolarsError>(result.unwrap_single())
+            let mut frame = context.execute(sql)?;
+            if engine == Engine::Streaming {
+                frame = groups::grouped_by_codes(frame);
+            }
+            Ok::<_, PolarsError>(frame.collect_with_engine(engine)?.unwrap_single())
         })
     };
     // Row groups go through the streaming engine one by one: less memory is

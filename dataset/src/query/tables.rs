@@ -116,7 +116,8 @@ fn parquet(dataset: &Dataset, table: Table, with_images: bool) -> Result<LazyFra
     Ok(frame.drop(cols(["image"])))
 }
 
-fn scan(files: &[PathBuf]) -> Result<LazyFrame> {
+/// The files as one table, not yet read.
+pub(super) fn scan(files: &[PathBuf]) -> Result<LazyFrame> {
     let error = |e: polars::prelude::PolarsError| DatasetError::invalid("Parquet files", e.to_string());
     let paths = files
         .iter()

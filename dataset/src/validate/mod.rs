@@ -122,7 +122,8 @@ pub fn validate(folder: &Path, options: Options) -> Result<Report> {
     for table in Table::ALL {
         shards.extend(files::check_table(&dataset, table, &mut report)?);
     }
-    if shards.is_empty() {
+    // Files that cannot be read have been told by name.
+    if shards.is_empty() && report.problem_count() == 0 {
         report.problem(
             "empty",
             folder.display().to_string(),

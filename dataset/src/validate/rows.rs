@@ -3,7 +3,7 @@
 use super::files::ShardFile;
 use super::{Options, Report};
 use crate::hash::sha256_hex;
-use crate::image_input::decode_rgb8;
+use crate::image_input::with_rgb8;
 use crate::modality::Modality;
 use crate::progress::Progress;
 use crate::read::{Columns, Rows};
@@ -172,11 +172,13 @@ fn picture_findings<R: Checked>(row: &R) -> Vec<(&'static str, String)> {
             format!("image_sha256 is `{}`, the bytes have {found}", picture.sha256),
         ));
     }
-    match decode_rgb8(&picture.image.bytes, &picture.image.path) {
+    let found = with_rgb8(&picture.image.bytes, &picture.image.path, |decoded| {
+        let turned = decoded.notes.iter().any(|note| note == "exif-rotated");
+        (decoded.rgb.dimensions(), turned)
+    });
+    match found {
         Err(error) => findings.push(("decode", error.to_string())),
-        Ok(decoded) => {
-            let (width, height) = decoded.rgb.dimensions();
-            let turned = decoded.notes.iter().any(|note| note == "exif-rotated");
+        Ok(((width, height), turned)) => {
             let stored = (i64::from(picture.width), i64::from(picture.height));
             let upright = (i64::from(width), i64::from(height));
             if stored != upright && !(turned && stored == (upright.1, upright.0)) {

@@ -1,7 +1,7 @@
 //! What a query reads, full disks, several writers, path tricks, statistics beside pandas.
 
-use super::{path, run, sample, snapshot, write_pairs};
-use dataset::testing::{drawn_label, drawn_pair, readers_python, shared_dir};
+use super::{path, run, sample};
+use dataset::testing::{drawn_label, drawn_pair, readers_python, shared_dir, snapshot, write_drawn_pairs};
 use dataset::{Columns, Dataset, SourceUpdate};
 use serde_json::Value;
 use std::path::Path;
@@ -99,7 +99,7 @@ fn a_disk_that_is_full_harms_nothing() {
 #[test]
 fn writers_at_the_same_time_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    write_pairs(folder.path(), "book", 60);
+    write_drawn_pairs(folder.path(), "book", 60);
     let ids: Vec<String> = (0..6).map(|number| drawn_pair("book", number * 9).id).collect();
     let binary = assert_cmd::cargo::cargo_bin("dataset");
     let writers: Vec<_> = ids

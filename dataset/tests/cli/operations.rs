@@ -87,7 +87,7 @@ fn holding(folder: &Path, text: &[u8]) -> Vec<String> {
 #[test]
 fn rows_taken_down_leave_nothing_behind_and_stay_away() {
     let folder = tempfile::tempdir().unwrap();
-    write_pairs(folder.path(), "book", 20);
+    write_drawn_pairs(folder.path(), "book", 20);
     let (gone, stays) = (drawn_pair("book", 7), drawn_pair("book", 8));
     for row in [&gone, &stays] {
         let (code, _, stderr) = run(&[
@@ -115,7 +115,7 @@ fn rows_taken_down_leave_nothing_behind_and_stay_away() {
     let (code, _, stderr) = run(&["validate", path(&folder)]);
     assert!(code == 0 && !stderr.contains("warning:"), "{stderr}");
     // Ingested again, its source brings all rows but this one.
-    write_pairs(folder.path(), "book", 20);
+    write_drawn_pairs(folder.path(), "book", 20);
     let ids = |sql: &str| run(&["query", path(&folder), sql, "--format", "csv"]).1;
     assert_eq!(ids("SELECT COUNT(*) AS n FROM pairs"), "n\n19\n");
     let sql = format!("SELECT state, reason FROM ledger WHERE id = '{}'", gone.id);
@@ -131,7 +131,7 @@ fn rows_taken_down_leave_nothing_behind_and_stay_away() {
 #[test]
 fn merge_and_diff_see_the_same_rows() {
     let (one, two, out) = (sample(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_pairs(two.path(), "book3", 12);
+    write_drawn_pairs(two.path(), "book3", 12);
     let merged = out.path().join("new");
     let merged = merged.to_str().unwrap();
     let (code, _, stderr) = run(&["merge", path(&one), path(&two), "--out", merged]);
@@ -152,6 +152,78 @@ fn merge_and_diff_see_the_same_rows() {
     after.retain(|name, bytes| before.get(name) != Some(bytes));
     assert!(after.keys().all(|name| name == "ledger.jsonl"), "{:?}", after.keys());
     assert_eq!(run(&["diff", merged, merged]).0, 0);
+}
+
+#[test]
+fn two_builds_of_one_source_are_not_merged() {
+    let (old, new, out) = (sample(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // The same inputs of the same book became other rows.
+    let mut update = SourceUpdate::pairs(new.path(), "book2").unwrap();
+    for number in 0..40 {
+        let mut record = drawn_pair("book2", number);
+        let entry = drawn_pair_ledger(&record);
+        record.id = format!("{}x", record.id);
+        update
+            .push_ledger(dataset::LedgerEntry {
+                id: Some(record.id.clone()),
+                ..entry
+            })
+            .unwrap();
+        update.push_pair(record).unwrap();
+    }
+    update.commit().unwrap();
+    let merged = out.path().join("new");
+    let (code, stdout, stderr) = run(&["merge", path(&old), path(&new), "--out", merged.to_str().unwrap()]);
+    assert!(code == 2 && stdout.is_empty(), "{stderr}");
+    assert!(
+        stderr.contains("source `book2`") && stderr.contains("two builds"),
+        "{stderr}"
+    );
+    // What is there already is not changed.
+    let before = snapshot(old.path());
+    let (code, _, stderr) = run(&["merge", path(&new), "--out", path(&old)]);
+    assert!(code == 2 && stderr.contains("dataset diff"), "{stderr}");
+    assert!(snapshot(old.path()) == before);
+}
+
+#[test]
+fn an_export_that_has_nothing_to_write_leaves_no_folder() {
+    let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_drawn_pairs(folder.path(), "book", 3);
+    let target = out.path().join("list");
+    let (code, _, stderr) = run(&[
+        "export",
+        path(&folder),
+        "--form",
+        "flair",
+        "--out",
+        target.to_str().unwrap(),
+    ]);
+    assert!(code == 2 && stderr.contains("no labelled set"), "{stderr}");
+    assert!(!target.exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn corrections_do_not_go_through_links() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_drawn_pairs(folder.path(), "book", 3);
+    let letter = outside.path().join("letter.txt");
+    std::fs::write(&letter, "dear reader\n").unwrap();
+    std::os::unix::fs::symlink(&letter, folder.path().join("edits.jsonl")).unwrap();
+    let edit = dataset::edits::Edit {
+        id: drawn_pair("book", 1).id,
+        field: "panel".to_owned(),
+        value: Some("B".to_owned()),
+        editor: "a".to_owned(),
+        reason: None,
+        anchor: None,
+        origin: None,
+        of: None,
+    };
+    let error = dataset::edits::append(folder.path(), &edit).unwrap_err().to_string();
+    assert!(error.contains("symbolic link"), "{error}");
+    assert_eq!(std::fs::read_to_string(&letter).unwrap(), "dear reader\n");
 }
 
 #[test]

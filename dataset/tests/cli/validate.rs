@@ -100,7 +100,18 @@ fn damaged_files_do_not_hide_the_others() {
     assert_eq!(code, 1);
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(report["problems"]["parquet"], 2, "{stderr}");
+    assert!(
+        report["problems"]["empty"].is_null(),
+        "files that cannot be read are no missing files"
+    );
     assert_eq!(report["rows"]["pairs"], 170);
+    // Files that cannot be read are not missing.
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::create_dir(alone.path().join("text")).unwrap();
+    std::fs::copy(&file, alone.path().join("text/train-00000-of-00001.parquet")).unwrap();
+    let (_, stdout, _) = run(&["validate", path(&alone)]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["problems"], serde_json::json!({"parquet": 1}));
     assert!(
         stderr.contains("text/train-00000-of-00001.parquet") && stderr.contains("labels/note"),
         "{stderr}"

@@ -23,6 +23,7 @@ Examples:
   trainer speed embed-files --images photographs --image 512
   trainer speed tokenizer --profile lite --image 64
   trainer speed images DATASET --image 512
+  trainer speed images DATASET --image 512 --epochs 5
   trainer speed compare --python venv/bin/python --script ../shared/parity/torch_speed.py --core 1 \\
                         --out docs/performance.md
   trainer speed compare --cases keepfit-224 --rounds 1 --core 1 --script ... --out docs/performance.md

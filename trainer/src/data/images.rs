@@ -144,10 +144,7 @@ impl ImageStore {
 pub fn decode_all(encoded: &[(&[u8], &str)], side: usize) -> Vec<Result<Prepared>> {
     encoded
         .par_iter()
-        .map(|(bytes, name)| {
-            let decoded = dataset::image_input::decode_rgb8(bytes, name)?;
-            prepare(&decoded.rgb, side)
-        })
+        .map(|(bytes, name)| dataset::image_input::with_rgb8(bytes, name, |decoded| prepare(&decoded.rgb, side))?)
         .collect()
 }
 

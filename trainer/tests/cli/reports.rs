@@ -95,3 +95,30 @@ fn a_dry_run_estimates_the_time_and_leaves_nothing() {
     }
     assert_eq!(names(), before);
 }
+
+#[test]
+fn batches_of_several_epochs_come_from_memory_or_file_alike() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    dataset(place);
+    let speed = |more: &[&str]| {
+        let arguments = ["speed", "images", "dataset", "--image", "64", "--batch", "4"];
+        let arguments = arguments.iter().chain(more).map(|&word| word.to_owned());
+        report(place, &arguments.collect::<Vec<_>>())
+    };
+    let once = speed(&[]);
+    assert_eq!((&once["rows"], &once["epochs"]), (&12.into(), &Value::Null));
+    let kept = speed(&["--epochs", "3"]);
+    let spooled = speed(&["--epochs", "3", "--cache-mib", "0"]);
+    assert_eq!((&kept["rows"], &spooled["rows"]), (&36.into(), &36.into()));
+    assert!(
+        kept["check"] == spooled["check"] && kept["check"].as_f64().unwrap() > 0.0,
+        "{kept}"
+    );
+    assert_eq!(kept["encoded_bytes"], once["encoded_bytes"], "decoded once");
+    let none = trainer(place)
+        .args(["speed", "images", "dataset", "--epochs", "0"])
+        .assert()
+        .failure();
+    assert!(String::from_utf8_lossy(&none.get_output().stderr).contains("at least 1"));
+}
