@@ -101,7 +101,12 @@ fn sql_error(dataset: &Dataset, words: &[String], message: &str) -> DatasetError
     }
     for name in named {
         let columns = tables::columns(dataset, name);
-        hint += &format!("\nColumns of {name}: {}.", columns.join(", "));
+        hint += &if columns.is_empty() {
+            let folder = dataset.folder().display();
+            format!("\nThe files of {name} are not what a dataset folder has; `dataset validate {folder}` says why.")
+        } else {
+            format!("\nColumns of {name}: {}.", columns.join(", "))
+        };
     }
     // polars adds the plan it was working on; the columns say more.
     let message = message.split("\n\nResolved plan").next().unwrap_or(message);
@@ -249,6 +254,24 @@ mod tests {
             "{header}"
         );
         assert_eq!(csv(empty.path(), "SELECT id, image FROM labels"), "id,image\n");
+    }
+
+    #[test]
+    fn files_of_another_schema_are_sent_to_validate() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let numbers: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int32Array::from(vec![1, 2]));
+        let batch = arrow::array::RecordBatch::try_from_iter([("weight", numbers)]).unwrap();
+        let file = std::fs::File::create(folder.path().join("data/train-00000-of-00001.parquet")).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let error = run(&dataset, "SELECT weight FROM pairs").unwrap_err().to_string();
+        assert!(
+            error.contains("dataset validate") && !error.contains("Columns of"),
+            "{error}"
+        );
     }
 
     #[test]
